@@ -1,0 +1,38 @@
+//! The only code that knows the AWS SDK.
+
+mod ec2;
+mod error;
+mod ssm;
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
+
+pub use self::{ec2::Ec2Client, ssm::SsmClient};
+
+/// The clients, which share one HTTP client and one set of credentials.
+#[derive(Debug)]
+pub struct Clients {
+    /// EC2.
+    pub ec2: Ec2Client,
+    /// Parameter Store.
+    pub parameters: SsmClient,
+}
+
+/// How long one attempt of a call may take. Long enough for a full page of `DescribeImages`, short enough to try again within an
+/// invocation.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+impl Clients {
+    /// Makes the clients from the SDK's standard environment variables, endpoints and certificates included.
+    pub async fn from_env() -> Self {
+        // Pinned: a newer version may change the TLS stack, the retries and the timeouts under us.
+        let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            // Trying again is decided where the deadline is known: see `patience`.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build())
+            .load()
+            .await;
+        Self { ec2: Ec2Client::new(&config), parameters: SsmClient::new(&config) }
+    }
+}

@@ -1,0 +1,46 @@
+//! Parameter Store: groups, rules and the allow-list.
+
+use aws_sdk_ssm::Client;
+
+use super::error::call_error;
+use crate::ports::{CallError, ErrorKind, Parameters};
+
+/// Parameter Store through the AWS SDK.
+#[derive(Debug, Clone)]
+pub struct SsmClient(Client);
+
+impl SsmClient {
+    pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
+        Self(Client::new(config))
+    }
+}
+
+impl Parameters for SsmClient {
+    async fn below(&self, path: &str) -> Result<Vec<(String, String)>, CallError> {
+        let mut parameters = Vec::new();
+        let mut token = None;
+        loop {
+            // Ten are the most that a page can hold.
+            let page = self.0.get_parameters_by_path().path(path).recursive(true).max_results(10).set_next_token(token);
+            let page = page.send().await.map_err(|error| call_error("GetParametersByPath", &error))?;
+            parameters.extend(
+                page.parameters.unwrap_or_default().into_iter().filter_map(|parameter| parameter.name.zip(parameter.value)),
+            );
+            token = page.next_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(parameters);
+            }
+        }
+    }
+
+    async fn value(&self, name: &str) -> Result<String, CallError> {
+        const OPERATION: &str = "GetParameter";
+        let answer = self.0.get_parameter().name(name).send().await.map_err(|error| call_error(OPERATION, &error))?;
+        answer.parameter.and_then(|parameter| parameter.value).ok_or_else(|| CallError {
+            operation: OPERATION,
+            code: "UnreadableAnswer".into(),
+            message: "the answer holds no value".into(),
+            kind: ErrorKind::Transient,
+        })
+    }
+}

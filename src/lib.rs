@@ -1,0 +1,40 @@
+//! Shares, describes and guards AMIs as their tags say.
+//!
+//! ```text
+//! EventBridge JSON ─► Trigger ─► image ids ─► Image (as it is) ──┐
+//!     (event)                                    (image)         ├─► Plan ─► EC2 calls ─► Outcome: answer, log
+//!              tags + policy rules ─► Directives (as wanted) ────┘   (plan)  (reconcile)    (outcome)
+//!               (directive, policy)     Guardrails, now ─────────┘
+//!                                         (guardrail)
+//! ```
+//!
+//! Level-triggered, like a good controller: an event only says *look at this image*. Values inside events are never trusted; the tags
+//! are read from EC2. Duplicates and wrong order converge, and a second run over a settled image makes no write.
+//!
+//! * Everything left of "EC2 calls" is pure: no clock, no environment, no network, no SDK types.
+//! * [`ports`] names what is needed of AWS, [`aws`] provides it through the SDK (feature `aws`), and nothing else knows the SDK.
+//! * [`invocation`] is one invocation from event to answer, [`lambda`] its Lambda side.
+
+#[cfg(feature = "aws")]
+pub mod aws;
+pub mod directive;
+pub mod event;
+pub mod guardrail;
+pub mod image;
+pub mod invocation;
+pub mod json;
+#[cfg(feature = "aws")]
+pub mod lambda;
+pub mod log;
+pub mod outcome;
+pub mod patience;
+pub mod plan;
+pub mod policy;
+pub mod ports;
+pub mod reconcile;
+pub mod reference;
+pub mod request;
+pub mod settings;
+pub mod sweep;
+#[cfg(test)]
+mod testing;

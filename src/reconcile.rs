@@ -1,0 +1,325 @@
+//! Observe, plan, apply: one image at a time, over the narrow port of [`Ec2`].
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, Utc};
+use futures_util::future::{OptionFuture, try_join};
+use tokio::time::Instant;
+
+use crate::{
+    directive::{Context, DirectiveTags, Directives},
+    event::Expect,
+    guardrail::{Code, Guardrails, Refusal},
+    image::{Grantee, Image, ImageId, LaunchPermissions, PublicFacts, State},
+    outcome::{Applied, Entry, Outcome, ReadBack},
+    patience::Patience,
+    plan::{Change, LaunchPermissionChange, Needs, Observed, Plan, plan},
+    ports::{CallError, Ec2, ErrorKind},
+    request::Request,
+};
+
+/// How long an image that an event tells of is waited for, while EC2's own answers lag behind the event.
+const EVENTUALLY: Duration = Duration::from_secs(30);
+
+/// How often launch permissions are read back before they count as unconfirmed.
+const READ_BACKS: usize = 3;
+
+/// Reads images, again while EC2 does not show yet what an event lets us expect.
+#[derive(Debug)]
+pub struct Observer<'a, E> {
+    /// EC2.
+    pub ec2: &'a E,
+    /// How long to try.
+    pub patience: &'a Patience,
+}
+
+/// An image, or what became of it already.
+#[derive(Debug)]
+pub enum Found {
+    /// It is there.
+    Image(Box<Image>),
+    /// It is not, or not in time.
+    Entry(Entry),
+}
+
+impl<E: Ec2> Observer<'_, E> {
+    /// Reads these images (at most 200), in their order.
+    ///
+    /// # Errors
+    /// What lasts of EC2's errors.
+    pub async fn images(&self, ids: &[ImageId], expect: Expect) -> Result<Vec<Found>, CallError> {
+        let until = Instant::now() + EVENTUALLY;
+        let mut backoff = Patience::backoff();
+        loop {
+            let images = self.patience.call("DescribeImages", async || self.ec2.images(ids).await).await?;
+            let mut images: BTreeMap<ImageId, Image> = images.into_iter().map(|image| (image.id, image)).collect();
+            let early = |image: Option<&Image>| match (expect, image) {
+                (Expect::Nothing, _) | (Expect::Exists, Some(_)) => false,
+                (_, None) => true,
+                (Expect::Available, Some(image)) => image.state == State::Pending,
+            };
+            if ids.iter().any(|id| early(images.get(id)))
+                && Instant::now() < until
+                && self.patience.wait(backoff.next().unwrap_or(EVENTUALLY)).await
+            {
+                continue;
+            }
+            let found = |id: &ImageId| match images.remove(id) {
+                image if early(image.as_ref()) => Found::Entry(Entry::failed(*id, too_late(image.as_ref()))),
+                Some(image) => Found::Image(Box::new(image)),
+                None => Found::Entry(Entry::skipped(*id, "not-found")),
+            };
+            return Ok(ids.iter().map(found).collect());
+        }
+    }
+}
+
+/// The error of an image that EC2 does not show as the event said, even after a while; by EC2's own codes for these cases.
+fn too_late(image: Option<&Image>) -> CallError {
+    let (code, message) = match image {
+        None => ("InvalidAMIID.NotFound", "the event says that the image exists, and EC2 does not show it yet"),
+        Some(_) => ("InvalidAMIID.Unavailable", "the event says that the image is available, and EC2 still shows it as pending"),
+    };
+    CallError { operation: "DescribeImages", code: code.into(), message: message.into(), kind: ErrorKind::Transient }
+}
+
+/// Makes images as they are wanted.
+#[derive(Debug)]
+pub struct Reconciler<'a, E> {
+    /// EC2.
+    pub ec2: &'a E,
+    /// How long to try.
+    pub patience: &'a Patience,
+    /// What no tag, rule or request can lift.
+    pub guardrails: &'a Guardrails,
+    /// What directives are read against.
+    pub context: Context<'a>,
+    /// The prefix of directive tags.
+    pub tag_prefix: &'a str,
+    /// Change nothing.
+    pub dry_run: bool,
+    /// A person asks: say also what is wanted, by whom, and who may launch the image.
+    pub explain: bool,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+/// What was read of one image besides itself.
+struct Reads {
+    launch_permissions: Option<LaunchPermissions>,
+    public_facts: PublicFacts,
+}
+
+impl<E: Ec2> Reconciler<'_, E> {
+    /// Does what the image's tags and the policy's rules want of it.
+    pub async fn by_tags(&self, image: &Image) -> Entry {
+        match &image.state {
+            State::Available => {}
+            State::Pending => return self.explained(Entry::new(image.id, Outcome::Deferred), image),
+            State::Other(state) => return self.explained(Entry::skipped(image.id, state.as_str()), image),
+        }
+        let tags = DirectiveTags::read(&image.tags, self.tag_prefix);
+        if tags.hold {
+            return self.explained(Entry::skipped(image.id, "hold"), image);
+        }
+        let directives = Directives::of(image, &tags, &self.context);
+        if directives.is_empty() {
+            let entry = Entry { public_without_directives: image.public, ..Entry::skipped(image.id, "no-directives") };
+            return self.explained(entry, image);
+        }
+        self.reconcile(image, directives).await
+    }
+
+    /// Does what a request wants of the image.
+    pub async fn by_request(&self, image: &Image, request: &Request) -> Entry {
+        match &image.state {
+            State::Available => self.reconcile(image, request.directives(image)).await,
+            // Nothing would bring the request back, so it cannot be deferred.
+            State::Pending => {
+                let error = CallError {
+                    operation: "ModifyImageAttribute",
+                    code: "InvalidAMIID.Unavailable".into(),
+                    message: "the image is still pending; send the request again when it is available".into(),
+                    kind: ErrorKind::Transient,
+                };
+                self.explained(Entry::failed(image.id, error), image)
+            }
+            State::Other(state) => self.explained(Entry::skipped(image.id, state.as_str()), image),
+        }
+    }
+
+    async fn reconcile(&self, image: &Image, directives: Directives) -> Entry {
+        let mut entry = match self.read(image, &directives).await {
+            Ok(reads) => {
+                let current = reads.launch_permissions.clone().unwrap_or_default();
+                let observed = Observed { image, launch_permissions: &current, public_facts: &reads.public_facts };
+                let plan = plan(observed, &directives, self.guardrails, self.now);
+                let mut entry = self.apply(image, plan).await;
+                if self.explain {
+                    let after = entry.changes.iter().rev().find_map(|change| change.read_back.as_ref());
+                    entry.launch_permissions = after.map_or(reads.launch_permissions, |read_back| Some(read_back.after.clone()));
+                }
+                entry
+            }
+            Err(error) => Entry { refusals: directives.refusals.clone(), ..Entry::failed(image.id, error) },
+        };
+        if self.explain {
+            entry.directives = directives.stated;
+        }
+        self.explained(entry, image)
+    }
+
+    fn explained(&self, mut entry: Entry, image: &Image) -> Entry {
+        if self.explain {
+            let read = entry.launch_permissions.as_ref().map(|grantees| grantees.contains(&Grantee::All));
+            entry.public = Some(read.unwrap_or(image.public));
+        }
+        entry
+    }
+
+    /// Reads what the plan needs; what does not depend on each other at the same time.
+    async fn read(&self, image: &Image, directives: &Directives) -> Result<Reads, CallError> {
+        let needs = Needs::of(image, directives);
+        let launch_permissions = OptionFuture::from(needs.launch_permissions.then(|| self.launch_permissions(image.id)));
+        let public_facts = OptionFuture::from(needs.public_facts.then(|| self.public_facts(image)));
+        let (launch_permissions, public_facts) = tokio::join!(launch_permissions, public_facts);
+        let launch_permissions = launch_permissions.transpose()?;
+        let public_facts = match public_facts.transpose()? {
+            Some(facts) => facts,
+            // The image's public flag was stale: somebody took `all` away meanwhile.
+            None if launch_permissions.as_ref().is_some_and(|current| adds_all(directives, current)) => {
+                self.public_facts(image).await?
+            }
+            None => PublicFacts::default(),
+        };
+        Ok(Reads { launch_permissions, public_facts })
+    }
+
+    async fn launch_permissions(&self, id: ImageId) -> Result<LaunchPermissions, CallError> {
+        self.patience.call("DescribeImageAttribute", async || self.ec2.launch_permissions(id).await).await
+    }
+
+    async fn public_facts(&self, image: &Image) -> Result<PublicFacts, CallError> {
+        let ids: Vec<&str> = image.snapshots().into_iter().collect();
+        let snapshots = async {
+            if ids.is_empty() {
+                return Ok(BTreeMap::new());
+            }
+            self.patience.call("DescribeSnapshots", async || self.ec2.snapshots(&ids).await).await
+        };
+        let state = self.patience.call("GetImageBlockPublicAccessState", async || self.ec2.block_public_access().await);
+        let (snapshots, block_public_access) = try_join(snapshots, state).await?;
+        Ok(PublicFacts { snapshots, block_public_access })
+    }
+
+    async fn modify(&self, id: ImageId, change: &Change) -> Result<(), CallError> {
+        self.patience.call("ModifyImageAttribute", async || self.ec2.modify(id, change, self.dry_run).await).await
+    }
+
+    /// Carries the plan out, in its order, and says what became of it.
+    async fn apply(&self, image: &Image, plan: Plan) -> Entry {
+        let Plan { changes, refusals, notes } = plan;
+        let mut entry = Entry { refusals, notes, ..Entry::new(image.id, Outcome::Unchanged) };
+        let mut an_earlier_write_failed = false;
+        for change in changes {
+            let change = match change {
+                // Nobody is let in before the rest is right. (A dry run lets nobody in and asks about every call.)
+                Change::LaunchPermission(grant) if an_earlier_write_failed && !self.dry_run && !grant.add.is_empty() => {
+                    entry.notes.push("Nobody was let in, because an earlier change of this image did not succeed.".into());
+                    match grant.without_additions() {
+                        Some(removal) => Change::LaunchPermission(removal),
+                        None => continue,
+                    }
+                }
+                change => change,
+            };
+            if !self.write(image.id, change, &mut entry).await {
+                an_earlier_write_failed = true;
+            }
+        }
+        entry.refusals.sort_by_key(|refusal| refusal.code);
+        entry.outcome = match entry {
+            Entry { error: Some(_), .. } => Outcome::Failed,
+            Entry { ref changes, .. } if !changes.is_empty() && self.dry_run => Outcome::Planned,
+            Entry { ref changes, .. } if !changes.is_empty() => Outcome::Applied,
+            Entry { ref refusals, .. } if !refusals.is_empty() => Outcome::Refused,
+            _ => Outcome::Unchanged,
+        };
+        entry
+    }
+
+    /// Makes one change; true if it succeeded.
+    async fn write(&self, id: ImageId, change: Change, entry: &mut Entry) -> bool {
+        let mut next = Some(change);
+        let mut succeeded = true;
+        while let Some(change) = next.take() {
+            match self.modify(id, &change).await {
+                Ok(()) => {
+                    let read_back = match &change {
+                        Change::LaunchPermission(change) if !self.dry_run => Some(self.read_back(id, change, entry).await),
+                        _ => None,
+                    };
+                    entry.changes.push(Applied { change, read_back, permitted: self.dry_run.then_some(true) });
+                }
+                Err(error) if error.kind == ErrorKind::Refused => {
+                    succeeded = false;
+                    entry.refusals.push(refused_by_ec2(id, &change, &error));
+                    // Items written with "-" are still removed when EC2 refuses those that were to be added with them.
+                    if let Change::LaunchPermission(change) = &change
+                        && !change.add.is_empty()
+                    {
+                        next = change.without_additions().map(Change::LaunchPermission);
+                    }
+                }
+                Err(error) => {
+                    succeeded = false;
+                    if self.dry_run {
+                        entry.changes.push(Applied { change, read_back: None, permitted: Some(false) });
+                    }
+                    entry.error.get_or_insert(error);
+                }
+            }
+        }
+        succeeded
+    }
+
+    /// Reads the launch permissions until they are as planned, since what was just written may not be visible at once.
+    async fn read_back(&self, id: ImageId, change: &LaunchPermissionChange, entry: &mut Entry) -> ReadBack {
+        let mut after = change.after.clone();
+        let mut trouble = String::new();
+        for (attempt, delay) in (1..=READ_BACKS).zip(Patience::backoff()) {
+            match self.launch_permissions(id).await {
+                Ok(seen) if seen == change.after => return ReadBack { after: seen, confirmed: true },
+                Ok(seen) => {
+                    trouble = "EC2 does not show them as planned".into();
+                    after = seen;
+                }
+                Err(error) => trouble = error.to_string(),
+            }
+            if attempt == READ_BACKS || !self.patience.wait(delay).await {
+                break;
+            }
+        }
+        entry.notes.push(format!("The launch permissions were changed and not confirmed: {trouble}. The next look settles it."));
+        ReadBack { after, confirmed: false }
+    }
+}
+
+fn adds_all(directives: &Directives, current: &LaunchPermissions) -> bool {
+    directives.launch_permission.as_ref().is_some_and(|wish| wish.wants(&Grantee::All)) && !current.contains(&Grantee::All)
+}
+
+fn refused_by_ec2(id: ImageId, change: &Change, error: &CallError) -> Refusal {
+    Refusal {
+        attribute: change.attribute(),
+        code: Code::Ec2Refused,
+        message: format!(
+            "EC2 refused {} with {}: {} It is tried again at the next run; what to do depends on EC2's code.",
+            error.operation,
+            error.code,
+            error.message.trim()
+        ),
+        resource: id.to_string(),
+        ec2_code: Some(error.code.clone().into_owned()),
+    }
+}

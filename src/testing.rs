@@ -1,0 +1,55 @@
+//! Builders for the unit tests.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::image::{EbsDevice, Image, LaunchPermissions, PublicFacts, State};
+
+pub(crate) fn now() -> DateTime<Utc> {
+    "2026-11-21T12:00:00Z".parse().unwrap()
+}
+
+/// An available image of the account 111122223333 without devices, tags or anything else.
+pub(crate) fn image() -> Image {
+    Image {
+        id: "ami-0123456789abcdef0".parse().unwrap(),
+        owner: "111122223333".into(),
+        state: State::Available,
+        name: None,
+        description: None,
+        creation_date: None,
+        source_image_id: None,
+        architecture: None,
+        public: false,
+        imds_support: None,
+        deprecation_time: None,
+        tags: BTreeMap::new(),
+        product_codes: Vec::new(),
+        devices: Vec::new(),
+    }
+}
+
+impl Image {
+    pub(crate) fn tag(mut self, key: &str, value: &str) -> Self {
+        self.tags.insert(key.into(), value.into());
+        self
+    }
+
+    pub(crate) fn device(mut self, device: &str, snapshot: Option<&str>, encrypted: Option<bool>) -> Self {
+        self.devices.push(EbsDevice { device: device.into(), snapshot: snapshot.map(Into::into), encrypted });
+        self
+    }
+}
+
+/// The grantees of a list, written in full.
+pub(crate) fn grantees(list: &str) -> LaunchPermissions {
+    list.split_whitespace().map(|grantee| grantee.parse().unwrap()).collect()
+}
+
+pub(crate) fn facts(snapshots: &[(&str, Option<bool>)]) -> PublicFacts {
+    PublicFacts {
+        snapshots: snapshots.iter().map(|(id, encrypted)| ((*id).into(), *encrypted)).collect(),
+        block_public_access: Some(false),
+    }
+}
