@@ -134,7 +134,6 @@ impl<E: Ec2, P: Parameters> Function<E, P> {
             last_start: time.last_start,
             trigger: job.trigger,
             dry_run: job.dry_run || self.settings.dry_run,
-            asked_dry_run: job.dry_run,
             now,
         };
         // Boxed, as the whole state of an invocation is too much for one type to hold.
@@ -149,8 +148,6 @@ struct Invocation<'a, E, P> {
     last_start: Instant,
     trigger: Trigger,
     dry_run: bool,
-    /// Whether the event, not the setting, asked for a dry run: what is left to do is asked for in the same way.
-    asked_dry_run: bool,
     now: DateTime<Utc>,
 }
 
@@ -262,7 +259,7 @@ impl<E: Ec2, P: Parameters> Invocation<'_, E, P> {
         let next = work_is_left.then(|| Continue {
             after,
             images: rest.iter().chain(failed.iter().filter(|id| !rest.contains(id))).copied().collect(),
-            dry_run: self.asked_dry_run,
+            dry_run: self.dry_run,
         });
         let answer = report.answer(self.trigger, self.dry_run, next);
         if goes_on || (failed.is_empty() && !work_is_left) {

@@ -64,10 +64,11 @@ fn deadline(context: &Context, now: SystemTime) -> Instant {
 /// The time left until a deadline that is milliseconds since 1970, or, from `cargo lambda watch` (seen in 1.9.2), simply milliseconds.
 fn time_left(deadline: Duration, now: SystemTime) -> Duration {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    if deadline < YEAR {
-        return deadline;
-    }
-    (SystemTime::UNIX_EPOCH + deadline).duration_since(now).unwrap_or_default()
+    /// The longest that Lambda lets a function run.
+    const LONGEST: Duration = Duration::from_secs(15 * 60);
+    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let left = if deadline < YEAR { deadline } else { deadline.saturating_sub(since_1970) };
+    left.min(LONGEST)
 }
 
 #[cfg(test)]
@@ -80,6 +81,7 @@ mod tests {
         assert_eq!(time_left(Duration::from_secs(1_800_000_060), now), Duration::from_secs(60));
         assert_eq!(time_left(Duration::from_secs(1_799_999_999), now), Duration::ZERO);
         assert_eq!(time_left(Duration::from_millis(600_000), now), Duration::from_secs(600));
+        assert_eq!(time_left(Duration::from_millis(u64::MAX), now), Duration::from_secs(900));
     }
 
     #[test]

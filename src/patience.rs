@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::ports::{CallError, ErrorKind};
 
-/// How often a call is tried when faults, not throttling, keep it from succeeding: about half a minute of backoff.
+/// How often a call is tried when faults, not throttling, keep it from succeeding: ten to twenty seconds of backoff.
 const ATTEMPTS: usize = 8;
 
 /// Makes calls until they succeed, fail for good, or the time is up.

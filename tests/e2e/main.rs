@@ -1,0 +1,15 @@
+//! The built function, run as Lambda runs it, against an EC2 that refuses what EC2 refuses.
+//!
+//! The names are sentences of the contract; each test asserts the requests that reached EC2, not what a mock was told to say.
+
+mod bad_input;
+mod description_and_imds;
+mod dry_run;
+mod events;
+mod failures;
+mod guardrails;
+mod launch_permission;
+mod logs;
+mod order;
+mod settings;
+mod world;
