@@ -260,7 +260,8 @@ impl Context<'_> {
     fn check_partition(&self, grantee: &Grantee, written: &str) -> Result<(), String> {
         match grantee.partition() {
             Some(partition) if partition != self.partition => Err(format!(
-                "\"{written}\": {grantee} is in the partition {partition} and the image in {}; sharing does not cross partitions",
+                "\"{written}\": {grantee} is in the partition {partition} and the image in {0}; sharing does not cross partitions, so name a \
+                 grantee of {0}",
                 self.partition
             )),
             _ => Ok(()),
@@ -425,7 +426,9 @@ fn value_of(placeholder: &str, image: &Image) -> Result<String, String> {
             None => return Err(format!("{{{placeholder}}} is not a placeholder; there are {PLACEHOLDERS}")),
         },
     };
-    value.filter(|value| !value.is_empty()).ok_or_else(|| format!("{{{placeholder}}} has no value on this image"))
+    value
+        .filter(|value| !value.is_empty())
+        .ok_or_else(|| format!("{{{placeholder}}} has no value on this image; give it one, or take the placeholder out"))
 }
 
 /// Whether EC2 takes the text as a description: ASCII, and 1 to 255 characters.
@@ -434,13 +437,16 @@ fn value_of(placeholder: &str, image: &Image) -> Result<String, String> {
 /// A sentence that says what is wrong with it.
 pub fn check_description(text: &str) -> Result<(), String> {
     if text.trim().is_empty() {
-        return Err("the description would be empty".into());
+        return Err(format!("the description would be empty, and EC2 takes 1 to {LONGEST_DESCRIPTION} characters"));
     }
     if let Some(character) = text.chars().find(|character| !character.is_ascii()) {
-        return Err(format!("the description \"{text}\" holds \"{character}\", and EC2 takes ASCII characters only"));
+        return Err(format!("the description \"{text}\" holds \"{character}\", and EC2 takes ASCII characters only: replace it"));
     }
     if text.len() > LONGEST_DESCRIPTION {
-        return Err(format!("the description has {} characters, and EC2 takes at most {LONGEST_DESCRIPTION}", text.len()));
+        return Err(format!(
+            "the description has {} characters, and EC2 takes at most {LONGEST_DESCRIPTION}: shorten it",
+            text.len()
+        ));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     image::ImageId,
@@ -36,6 +36,24 @@ pub struct Job {
     pub dry_run: bool,
     /// What to do.
     pub work: Work,
+}
+
+/// Where an event comes from, as far as it says: for the trail.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The id of `EventBridge`'s event.
+    pub event_id: Option<String>,
+    /// The ARN of whoever made the API call that a trail recorded. Other events do not say.
+    pub actor: Option<String>,
+}
+
+impl Origin {
+    /// Reads what the event says of itself. Nothing depends on it but log lines.
+    #[must_use]
+    pub fn of(event: &Value) -> Self {
+        let text = |pointer| event.pointer(pointer).and_then(Value::as_str).map(ToOwned::to_owned);
+        Self { event_id: text("/id"), actor: text("/detail/userIdentity/arn") }
+    }
 }
 
 /// What set an invocation off.
@@ -127,8 +145,15 @@ impl Event {
     }
 
     fn from_bus(event: &Value, surroundings: Surroundings<'_>) -> Result<Self, Malformed> {
-        let event: EventBridgeEvent = serde_path_to_error::deserialize(event)
-            .map_err(|error| Malformed { path: error.path().to_string(), message: error.inner().to_string() })?;
+        // Only what is needed is read: a time or a version in some other form is no reason to lose an event.
+        let mut envelope = Map::from_iter([("detail".to_owned(), Value::Null)]);
+        for key in ["detail-type", "source", "resources", "detail"] {
+            envelope.extend(event.get(key).map(|value| (key.to_owned(), value.clone())));
+        }
+        let event: EventBridgeEvent = serde_path_to_error::deserialize(Value::Object(envelope)).map_err(|error| {
+            let path = error.path().to_string();
+            Malformed { path: if path == "." { "the event".into() } else { path }, message: error.inner().to_string() }
+        })?;
         let detail = Node::new(&event.detail, "detail");
         match (event.source.as_str(), event.detail_type.as_str()) {
             ("aws.ec2", "EC2 AMI State Change") => Self::state_change(&detail),
@@ -212,7 +237,10 @@ impl Event {
             );
         }
         if images.is_empty() {
-            return Err(Malformed { path: "resources[0]".into(), message: "missing; expected the ARN of an image".into() });
+            return Err(Malformed {
+                path: "resources[0]".into(),
+                message: "missing; send it again with the ARN of an image".into(),
+            });
         }
         Ok(Self::look(Trigger::TagChange, each_once(images), Expect::Nothing))
     }
@@ -235,7 +263,9 @@ impl Event {
         {
             return Err(Malformed {
                 path: format!("detail.{key}"),
-                message: "a ModifyImageAttribute request is taken by direct invocation only, not from the event bus".into(),
+                message:
+                    "a ModifyImageAttribute request is not taken from the event bus: send it by a direct invocation, as bare JSON"
+                        .into(),
             });
         }
         detail.only(&LOOK_KEYS)?;
@@ -243,8 +273,18 @@ impl Event {
     }
 
     fn by_hand(event: &Node<'_>, surroundings: Surroundings<'_>) -> Result<Self, Malformed> {
-        if event.object()?.keys().all(|key| LOOK_KEYS.contains(&key.as_str())) {
+        let keys = event.object()?;
+        let Some(other) = keys.keys().find(|key| !LOOK_KEYS.contains(&key.as_str())) else {
             return Self::look_or_sweep(event);
+        };
+        if let Some(key) = ["ImageIds", "Sweep"].into_iter().find(|key| keys.contains_key(*key)) {
+            return Err(Malformed {
+                path: other.clone(),
+                message: format!(
+                    "does not go together with {key}, beside which there may be {}; a ModifyImageAttribute request is for one ImageId",
+                    LOOK_KEYS.join(", ")
+                ),
+            });
         }
         let (request, dry_run) = Request::parse(event, surroundings.partition)?;
         Ok(Self::Job(Job { trigger: Trigger::Request, dry_run, work: Work::Request(request) }))
@@ -282,4 +322,391 @@ impl Event {
 fn each_once(images: Vec<ImageId>) -> Vec<ImageId> {
     let mut seen = BTreeSet::new();
     images.into_iter().filter(|image| seen.insert(*image)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const IMAGE: &str = "ami-0123456789abcdef0";
+    const OTHER: &str = "ami-0fedcba9876543210";
+
+    fn file(name: &str) -> Value {
+        let path = format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap()
+    }
+
+    fn parse(event: &Value) -> Result<Event, EventError> {
+        Event::parse(event, Surroundings { policy_path: Some("/ami-warden"), partition: "aws" })
+    }
+
+    #[track_caller]
+    fn job(event: &Value) -> Job {
+        match parse(event) {
+            Ok(Event::Job(job)) => job,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn ignored(event: &Value) -> String {
+        match parse(event) {
+            Ok(Event::Ignored { reason }) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn ids(ids: &[&str]) -> Vec<ImageId> {
+        ids.iter().map(|id| id.parse().unwrap()).collect()
+    }
+
+    fn look(trigger: Trigger, images: &[&str], expect: Expect) -> Job {
+        Job { trigger, dry_run: false, work: Work::Look { images: ids(images), expect } }
+    }
+
+    fn sweep(trigger: Trigger) -> Job {
+        Job { trigger, dry_run: false, work: Work::Sweep { after: None, also: vec![] } }
+    }
+
+    /// The event with the value at this path of keys set, or with null the key taken out.
+    fn with(mut event: Value, path: &[&str], value: Value) -> Value {
+        let (last, above) = path.split_last().unwrap();
+        let object = above.iter().fold(&mut event, |node, key| &mut node[*key]).as_object_mut().unwrap();
+        if value.is_null() {
+            object.remove(*last)
+        } else {
+            object.insert((*last).to_owned(), value)
+        };
+        event
+    }
+
+    /// An event of EventBridge is an error that names the path and the rule.
+    #[track_caller]
+    fn invalid_event(event: &Value, path: &str, rule: &str) {
+        match parse(event) {
+            Err(EventError::Event(malformed)) => {
+                assert!(malformed.path == path && malformed.message.contains(rule), "{malformed}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Bare JSON is an error that names the path and the rule.
+    #[track_caller]
+    fn invalid_request(event: &Value, path: &str, rule: &str) {
+        match parse(event) {
+            Err(EventError::Request(malformed)) => {
+                assert!(malformed.path == path && malformed.message.contains(rule), "{event}: {malformed}");
+            }
+            other => panic!("{event}: {other:?}"),
+        }
+    }
+
+    fn custom(detail: Value) -> Value {
+        with(file("custom-look"), &["detail"], detail)
+    }
+
+    #[test]
+    fn an_image_that_became_available_is_looked_at() {
+        assert_eq!(job(&file("ami-available")), look(Trigger::Ec2AmiStateChange, &[IMAGE], Expect::Available));
+    }
+
+    #[test]
+    fn an_image_in_any_other_state_is_left_alone() {
+        for state in ["failed", "deregistered", "disabled"] {
+            assert!(ignored(&file(&format!("ami-{state}"))).contains(state));
+        }
+        // Left alone whatever else is missing.
+        assert!(ignored(&with(file("ami-failed"), &["detail", "ImageId"], json!(null))).contains("failed"));
+    }
+
+    #[test]
+    fn a_call_that_makes_an_image_leads_to_a_look_at_it() {
+        for name in ["call-create-image", "call-copy-image", "call-register-image"] {
+            assert_eq!(job(&file(name)), look(Trigger::Cloudtrail, &[IMAGE], Expect::Exists), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_call_that_changes_tags_leads_to_a_look_at_every_image_among_its_resources() {
+        for name in ["call-create-tags", "call-delete-tags"] {
+            assert_eq!(job(&file(name)), look(Trigger::Cloudtrail, &[IMAGE], Expect::Nothing), "{name}");
+        }
+        assert_eq!(job(&file("call-create-tags-mixed-resources")), look(Trigger::Cloudtrail, &[IMAGE, OTHER], Expect::Nothing));
+    }
+
+    #[test]
+    fn each_of_a_thousand_resources_is_looked_at_once_in_their_order() {
+        let id = |number: usize| format!("ami-{number:017x}");
+        let items: Vec<Value> = (0..1000).map(|number| json!({ "resourceId": id(number % 600) })).collect();
+        let event = with(file("call-create-tags"), &["detail", "requestParameters", "resourcesSet", "items"], items.into());
+        let expected: Vec<String> = (0..600).map(id).collect();
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        assert_eq!(job(&event), look(Trigger::Cloudtrail, &expected, Expect::Nothing));
+    }
+
+    #[test]
+    fn tags_of_other_resources_concern_no_image() {
+        let items = json!([{ "resourceId": "i-0123456789abcdef0" }, { "resourceId": "snap-0123456789abcdef0" }]);
+        let event = with(file("call-create-tags"), &["detail", "requestParameters", "resourcesSet", "items"], items);
+        assert!(ignored(&event).contains("CreateTags names no image"));
+        assert!(ignored(&file("tag-of-instance-changed")).contains("instance"));
+        let volume_of_another_service = with(file("tag-changed"), &["detail", "service"], json!("rds"));
+        assert!(ignored(&volume_of_another_service).contains("rds image"));
+    }
+
+    #[test]
+    fn calls_that_failed_are_ignored_although_the_rest_of_them_is_missing() {
+        assert!(ignored(&file("call-create-image-failed")).contains("Client.InvalidAMIName.Duplicate"));
+        let mut tags = with(file("call-create-tags"), &["detail", "errorCode"], json!("Client.DryRunOperation"));
+        tags = with(tags, &["detail", "requestParameters"], json!(null));
+        assert!(ignored(&tags).contains("CreateTags failed with Client.DryRunOperation"));
+    }
+
+    #[test]
+    fn calls_that_concern_no_image_and_calls_of_other_services_are_ignored() {
+        let event = with(file("call-create-image"), &["detail", "eventName"], json!("ModifyImageAttribute"));
+        assert!(ignored(&event).contains("ModifyImageAttribute"));
+        let app_stream = with(file("call-create-image"), &["detail", "eventSource"], json!("appstream.amazonaws.com"));
+        assert!(ignored(&app_stream).contains("CreateImage is a call of appstream.amazonaws.com"));
+    }
+
+    #[test]
+    fn a_changed_tag_leads_to_a_look_at_its_image_whatever_form_the_arn_has() {
+        for arn in [
+            "arn:aws:ec2:us-east-1::image/ami-0123456789abcdef0",
+            "arn:aws:ec2:us-east-1:111122223333:image/ami-0123456789abcdef0",
+            "arn:aws-cn:ec2:cn-north-1::image/ami-0123456789abcdef0",
+        ] {
+            for name in ["tag-changed", "tag-deleted"] {
+                let event = with(file(name), &["resources"], json!([arn]));
+                assert_eq!(job(&event), look(Trigger::TagChange, &[IMAGE], Expect::Nothing), "{arn}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_clock_starts_a_sweep_in_both_of_its_forms() {
+        assert_eq!(file("scheduled-scheduler")["detail"], json!("{}"), "Scheduler's detail is a string");
+        for name in ["scheduled-rule", "scheduled-scheduler"] {
+            assert_eq!(job(&file(name)), sweep(Trigger::Schedule), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_changed_parameter_starts_a_sweep_if_it_is_below_the_policy_path() {
+        assert_eq!(job(&file("parameter-changed")), sweep(Trigger::PolicyChange));
+        for name in ["/ami-warden", "/ami-warden-other/rules", "/other/ami-warden/rules"] {
+            let event = with(file("parameter-changed"), &["detail", "name"], json!(name));
+            assert!(ignored(&event).contains(name), "{name}");
+        }
+        let without_policy = Surroundings { policy_path: None, partition: "aws" };
+        assert!(matches!(Event::parse(&file("parameter-changed"), without_policy), Ok(Event::Ignored { .. })));
+    }
+
+    #[test]
+    fn a_custom_event_is_a_look_or_a_sweep_whatever_its_detail_type() {
+        assert_eq!(job(&file("custom-look")), look(Trigger::Request, &[IMAGE], Expect::Nothing));
+        let named = with(file("custom-look"), &["detail-type"], json!("Anything"));
+        assert_eq!(job(&named), look(Trigger::Request, &[IMAGE], Expect::Nothing));
+        let work = Work::Sweep { after: Some(IMAGE.parse().unwrap()), also: ids(&[OTHER]) };
+        assert_eq!(job(&file("custom-continue")), Job { trigger: Trigger::Request, dry_run: false, work });
+        assert!(job(&custom(json!({ "Sweep": {}, "DryRun": true }))).dry_run);
+    }
+
+    #[test]
+    fn a_custom_event_carries_no_request() {
+        for key in Request::KEYS.into_iter().filter(|key| !LOOK_KEYS.contains(key)) {
+            for value in [json!("x"), json!({}), json!(null)] {
+                let mut event = custom(json!({ "ImageId": IMAGE }));
+                event["detail"][key] = value;
+                invalid_event(&event, &format!("detail.{key}"), "not taken from the event bus");
+            }
+        }
+        invalid_event(&custom(json!({ "ImageId": IMAGE, "Force": true })), "detail.Force", "unknown key");
+        invalid_event(&custom(json!({})), "detail", "nothing is asked for");
+        invalid_event(&custom(json!("{}")), "detail", "expected an object");
+        // Only our own events are read so: what another source sends cannot ask for anything.
+        let foreign = with(file("custom-look"), &["source"], json!("my.application"));
+        assert!(ignored(&foreign).contains("my.application"));
+    }
+
+    #[test]
+    fn any_other_event_is_ignored_by_name() {
+        let event = with(file("ami-available"), &["detail-type"], json!("EC2 Instance State-change Notification"));
+        assert!(ignored(&event).contains("EC2 Instance State-change Notification"));
+        for name in ["ami-available", "call-create-tags", "tag-changed", "scheduled-rule", "parameter-changed"] {
+            let forged = with(file(name), &["source"], json!("custom.app"));
+            assert!(ignored(&forged).contains("custom.app"), "{name}");
+        }
+    }
+
+    #[test]
+    fn fields_of_the_envelope_that_are_not_needed_may_be_missing_or_odd() {
+        for name in ["ami-available", "call-create-image", "tag-changed", "scheduled-rule", "parameter-changed", "custom-look"] {
+            let expected = job(&file(name));
+            for field in ["version", "id", "account", "time", "region"] {
+                for value in [json!(null), json!(4.0), json!({})] {
+                    assert_eq!(job(&with(file(name), &[field], value.clone())), expected, "{name} {field} {value}");
+                }
+            }
+        }
+        assert_eq!(job(&with(file("scheduled-rule"), &["detail"], json!(null))), sweep(Trigger::Schedule));
+        assert_eq!(
+            job(&with(file("ami-available"), &["resources"], json!(null))),
+            look(Trigger::Ec2AmiStateChange, &[IMAGE], Expect::Available)
+        );
+        assert!(ignored(&json!({ "detail-type": "Anything", "source": "elsewhere" })).contains("elsewhere"));
+    }
+
+    #[test]
+    fn numbers_in_details_may_have_any_form() {
+        for version in [json!(3), json!(4.0), json!("5"), json!(null)] {
+            let event = with(file("tag-changed"), &["detail", "version"], version);
+            assert_eq!(job(&event), look(Trigger::TagChange, &[IMAGE], Expect::Nothing));
+        }
+    }
+
+    #[test]
+    fn a_recognised_event_without_what_is_needed_is_an_error_that_names_the_path() {
+        for (name, path) in [
+            ("ami-available", "detail.State"),
+            ("ami-available", "detail.ImageId"),
+            ("call-create-image", "detail.eventSource"),
+            ("call-create-image", "detail.eventName"),
+            ("call-create-image", "detail.responseElements"),
+            ("call-copy-image", "detail.responseElements.imageId"),
+            ("call-create-tags", "detail.requestParameters"),
+            ("call-create-tags", "detail.requestParameters.resourcesSet"),
+            ("call-delete-tags", "detail.requestParameters.resourcesSet.items"),
+            ("tag-changed", "detail.service"),
+            ("tag-changed", "detail.resource-type"),
+            ("parameter-changed", "detail.name"),
+        ] {
+            let keys: Vec<&str> = path.split('.').collect();
+            invalid_event(&with(file(name), &keys, json!(null)), path, "missing");
+        }
+        for (name, path) in [("ami-available", "detail"), ("call-create-tags", "detail"), ("tag-changed", "detail")] {
+            invalid_event(&with(file(name), &[path], json!(null)), path, "expected an object, not null");
+            invalid_event(&with(file(name), &[path], json!("{}")), path, "expected an object, not \"{}\"");
+        }
+        invalid_event(&with(file("tag-changed"), &["resources"], json!(null)), "resources[0]", "missing");
+        invalid_event(&with(file("tag-changed"), &["resources"], json!([])), "resources[0]", "missing");
+        invalid_event(&with(file("ami-available"), &["source"], json!(null)), "the event", "`source`");
+    }
+
+    #[test]
+    fn a_recognised_event_with_a_malformed_field_is_an_error_that_names_the_path_and_the_value() {
+        let items = &["detail", "requestParameters", "resourcesSet", "items"];
+        let tagged = |items_value: Value| with(file("call-create-tags"), items, items_value);
+        let place = "detail.requestParameters.resourcesSet.items";
+        invalid_event(&with(file("ami-available"), &["detail", "ImageId"], json!("ami-1")), "detail.ImageId", "\"ami-1\"");
+        invalid_event(&with(file("ami-available"), &["detail", "ImageId"], json!(1)), "detail.ImageId", "not 1");
+        invalid_event(&with(file("ami-available"), &["detail", "State"], json!(4.0)), "detail.State", "not 4.0");
+        invalid_event(&tagged(json!({})), place, "expected a list");
+        invalid_event(&tagged(json!([{ "resourceId": IMAGE }, {}])), &format!("{place}[1].resourceId"), "missing");
+        invalid_event(&tagged(json!([{ "resourceId": "ami-xyz" }])), &format!("{place}[0].resourceId"), "\"ami-xyz\"");
+        let arn = "arn:aws:ec2:us-east-1::image/";
+        invalid_event(&with(file("tag-changed"), &["resources"], json!([arn])), "resources[0]", arn);
+        invalid_event(&with(file("tag-changed"), &["resources"], json!([1])), "resources[0]", "expected a string");
+        invalid_event(&with(file("ami-available"), &["detail-type"], json!(1)), "detail-type", "expected a string");
+    }
+
+    #[test]
+    fn by_hand_a_lone_image_id_is_a_look() {
+        let request = |images: &[&str]| look(Trigger::Request, images, Expect::Nothing);
+        for name in ["look", "guide-2-verify"] {
+            let event = file(name);
+            assert_eq!(job(&event), request(&[event["ImageId"].as_str().unwrap()]), "{name}");
+        }
+        assert_eq!(job(&file("look-at-several")), request(&[IMAGE, OTHER]));
+        assert_eq!(job(&json!({ "ImageIds": [OTHER, IMAGE, OTHER] })), request(&[OTHER, IMAGE]));
+        assert_eq!(job(&file("look-dry-run")), Job { dry_run: true, ..request(&[IMAGE]) });
+        assert_eq!(job(&json!({ "ImageId": IMAGE, "DryRun": false, "ImageIds": [] })), request(&[IMAGE]));
+    }
+
+    #[test]
+    fn by_hand_a_sweep_may_go_on_after_an_image_and_take_others_along() {
+        let sweep = |after: Option<&str>, also: &[&str]| Job {
+            trigger: Trigger::Request,
+            dry_run: false,
+            work: Work::Sweep { after: after.map(|id| id.parse().unwrap()), also: ids(also) },
+        };
+        assert_eq!(job(&file("sweep")), sweep(None, &[]));
+        assert_eq!(job(&file("sweep-after")), sweep(Some(IMAGE), &[]));
+        assert_eq!(job(&json!({ "Sweep": { "After": null }, "ImageIds": [OTHER] })), sweep(None, &[OTHER]));
+        assert_eq!(job(&json!({ "Sweep": {}, "DryRun": true })), Job { dry_run: true, ..sweep(None, &[]) });
+    }
+
+    #[test]
+    fn by_hand_every_other_key_makes_a_request() {
+        for name in [
+            "api-1-make-public",
+            "api-2-make-private",
+            "api-3-grant-to-account",
+            "api-4-remove-from-account",
+            "api-5-product-code",
+            "api-6-description",
+            "boto3-1-make-public",
+            "boto3-2-grant-to-account",
+            "guide-1-make-public",
+            "guide-3-make-private-again",
+            "imds-support",
+        ] {
+            let event = file(name);
+            let Job { trigger: Trigger::Request, dry_run: false, work: Work::Request(request) } = job(&event) else {
+                panic!("{name}")
+            };
+            assert_eq!(request.image.to_string(), event["ImageId"].as_str().unwrap());
+        }
+        assert!(job(&json!({ "ImageId": IMAGE, "Description": { "Value": "d" }, "DryRun": true })).dry_run);
+        // Empty keys do not turn a request into a look.
+        invalid_request(&json!({ "ImageId": IMAGE, "Description": null }), "the event", "no attribute to change");
+    }
+
+    #[test]
+    fn bare_json_that_asks_for_nothing_known_is_an_error() {
+        for event in [
+            json!({}),
+            json!({ "DryRun": true }),
+            json!({ "ImageIds": [] }),
+            json!({ "ImageId": null }),
+            json!({ "Sweep": null }),
+        ] {
+            invalid_request(&event, "the event", "nothing is asked for");
+        }
+        for event in [json!(null), json!([]), json!("ami-0123456789abcdef0"), json!(4.0)] {
+            invalid_request(&event, "the event", "expected an object");
+        }
+        invalid_request(&json!({ "Records": [] }), "Records", "unknown key");
+        invalid_request(&json!({ "imageId": IMAGE }), "imageId", "unknown key");
+        let mut without_type = file("ami-available");
+        without_type.as_object_mut().unwrap().remove("detail-type");
+        assert!(matches!(parse(&without_type), Err(EventError::Request(_))));
+    }
+
+    #[test]
+    fn bare_json_with_a_malformed_value_is_an_error_that_names_the_path() {
+        invalid_request(&json!({ "ImageId": "ami-1" }), "ImageId", "\"ami-1\"");
+        invalid_request(&json!({ "ImageId": [IMAGE] }), "ImageId", "expected a text, not a list");
+        invalid_request(&json!({ "ImageIds": IMAGE }), "ImageIds", "expected a list");
+        invalid_request(&json!({ "ImageIds": [IMAGE, "x"] }), "ImageIds[1]", "\"x\"");
+        invalid_request(&json!({ "ImageIds": [null] }), "ImageIds[0]", "expected a text, not null");
+        invalid_request(&json!({ "Sweep": true }), "Sweep", "expected an object, not true");
+        invalid_request(&json!({ "Sweep": { "Before": IMAGE } }), "Sweep.Before", "there may be After");
+        invalid_request(&json!({ "Sweep": { "After": "x" } }), "Sweep.After", "\"x\"");
+        invalid_request(&json!({ "Sweep": {}, "DryRun": "yes" }), "DryRun", "expected true or false");
+    }
+
+    #[test]
+    fn keys_that_do_not_go_together_are_an_error_that_says_so() {
+        invalid_request(&json!({ "ImageId": IMAGE, "ImageIds": [OTHER] }), "the event", "ImageId goes alone");
+        invalid_request(&json!({ "ImageId": IMAGE, "Sweep": {} }), "the event", "ImageId goes alone");
+        let description = json!({ "Value": "d" });
+        invalid_request(&json!({ "ImageIds": [IMAGE], "Description": description }), "Description", "with ImageIds");
+        invalid_request(&json!({ "Sweep": {}, "ImageId": IMAGE, "Description": description }), "Description", "with Sweep");
+        invalid_request(&json!({ "Sweep": {}, "Aftr": IMAGE }), "Aftr", "there may be ImageId, ImageIds, Sweep, DryRun");
+    }
 }

@@ -1,6 +1,6 @@
 //! One invocation, from event to answer: what flows where.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
@@ -9,13 +9,14 @@ use tokio::time::Instant;
 
 use crate::{
     directive::Context,
-    event::{Event, EventError, Expect, Job, Surroundings, Trigger, Work},
+    event::{Event, EventError, Expect, Job, Origin, Surroundings, Trigger, Work},
     guardrail::{AllowedGrantees, Guardrails},
     image::ImageId,
+    metrics::Effort,
     outcome::{Answer, Continue, Entry, Report},
     patience::Patience,
     policy::{Policy, PolicyError},
-    ports::{CallError, Ec2, Parameters},
+    ports::{CallError, Ec2Write, Parameters},
     reconcile::{Found, Observer, Reconciler},
     request::Request,
     settings::Settings,
@@ -37,6 +38,8 @@ pub struct Function<E, P> {
     pub ec2: E,
     /// Parameter Store.
     pub parameters: P,
+    /// Whether nothing was handled yet.
+    cold: Cell<bool>,
 }
 
 /// Why an invocation fails, so that Lambda keeps its event.
@@ -117,7 +120,13 @@ struct Progress {
     begun: usize,
 }
 
-impl<E: Ec2, P: Parameters> Function<E, P> {
+impl<E: Ec2Write, P: Parameters> Function<E, P> {
+    /// A function that has not handled anything yet.
+    #[must_use]
+    pub fn new(settings: Settings, ec2: E, parameters: P) -> Self {
+        Self { settings, ec2, parameters, cold: Cell::new(true) }
+    }
+
     /// Does what the event asks for.
     ///
     /// # Errors
@@ -133,6 +142,8 @@ impl<E: Ec2, P: Parameters> Function<E, P> {
             patience: Patience::until(time.end),
             last_start: time.last_start,
             trigger: job.trigger,
+            origin: Origin::of(event),
+            started: Instant::now(),
             dry_run: job.dry_run || self.settings.dry_run,
             now,
         };
@@ -147,11 +158,13 @@ struct Invocation<'a, E, P> {
     patience: Patience,
     last_start: Instant,
     trigger: Trigger,
+    origin: Origin,
+    started: Instant,
     dry_run: bool,
     now: DateTime<Utc>,
 }
 
-impl<E: Ec2, P: Parameters> Invocation<'_, E, P> {
+impl<E: Ec2Write, P: Parameters> Invocation<'_, E, P> {
     async fn run(self, job: Job) -> Result<Answer, Error> {
         match job.work {
             Work::Look { images, expect } => self.look(&images, expect).await,
@@ -180,7 +193,7 @@ impl<E: Ec2, P: Parameters> Invocation<'_, E, P> {
             Ok(None) => Entry::skipped(request.image, "not-found"),
             Err(error) => Entry::failed(request.image, error),
         };
-        entry.log();
+        entry.log(&self.origin);
         report.add(entry);
         self.answer(report, None, &[])
     }
@@ -234,7 +247,7 @@ impl<E: Ec2, P: Parameters> Invocation<'_, E, P> {
                             Found::Image(_) if (index, place) != (0, 0) && too_late() => return None,
                             Found::Image(image) => reconciler.by_tags(&image).await,
                         };
-                        entry.log();
+                        entry.log(&self.origin);
                         Some(entry)
                     }
                 })
@@ -252,6 +265,14 @@ impl<E: Ec2, P: Parameters> Invocation<'_, E, P> {
 
     /// The answer, or the error that keeps the event, depending on what failed and what is left.
     fn answer(&self, report: Report, after: Option<ImageId>, rest: &[ImageId]) -> Result<Answer, Error> {
+        let effort = Effort {
+            calls: self.patience.calls(),
+            duration: self.started.elapsed(),
+            cold_start: self.function.cold.replace(false),
+        };
+        for line in report.metrics().lines(effort, self.now) {
+            tracing::info!(event = "metrics", json = line);
+        }
         let failed = report.failed();
         let work_is_left = after.is_some() || !rest.is_empty();
         // Failed images travel with the rest while this chain gets anywhere. One that only fails must end, and so does its last link.
@@ -315,6 +336,7 @@ impl<E: Ec2, P: Parameters> Invocation<'_, E, P> {
                 partition: settings.partition,
             },
             tag_prefix: &settings.tag_prefix,
+            status_tag: settings.status_tag.as_deref(),
             dry_run: self.dry_run,
             explain: self.trigger == Trigger::Request,
             now: self.now,
@@ -323,5 +345,8 @@ impl<E: Ec2, P: Parameters> Invocation<'_, E, P> {
 }
 
 fn unreadable(parameter: &str, error: &CallError) -> PolicyError {
-    PolicyError { parameter: parameter.to_owned(), message: format!("cannot be read: {error}") }
+    PolicyError {
+        parameter: parameter.to_owned(),
+        message: format!("cannot be read ({error}); see that it is there and that this function may read it"),
+    }
 }

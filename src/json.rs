@@ -44,12 +44,18 @@ impl<'a> Node<'a> {
     }
 
     pub(crate) fn require(&self, key: &str) -> Result<Self, Malformed> {
-        self.get(key)?.ok_or_else(|| Malformed { path: self.path_of(key), message: "missing".into() })
+        self.get(key)?
+            .ok_or_else(|| Malformed { path: self.path_of(key), message: "missing; send it again with this key".into() })
     }
 
     pub(crate) fn items(&self) -> Result<impl Iterator<Item = Self>, Malformed> {
         let items = self.value.as_array().ok_or_else(|| self.expected("a list"))?;
         Ok(items.iter().enumerate().map(|(index, value)| Self { value, path: format!("{}[{index}]", self.path) }))
+    }
+
+    /// The same without those that are null.
+    pub(crate) fn filled_items(&self) -> Result<impl Iterator<Item = Self>, Malformed> {
+        Ok(self.items()?.filter(|item| !item.value.is_null()))
     }
 
     pub(crate) fn text(&self) -> Result<&'a str, Malformed> {

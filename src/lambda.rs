@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::{
     invocation::{Error, Function, Time},
     outcome::Answer,
-    ports::{Ec2, Parameters},
+    ports::{Ec2Write, Parameters},
 };
 
 /// What was sent, even if it is no JSON: the runtime's own error for that would name a Rust type.
@@ -50,7 +50,10 @@ impl From<Failure> for Diagnostic {
 ///
 /// # Errors
 /// Whatever keeps the event, see [`Error`].
-pub async fn handle<E: Ec2, P: Parameters>(function: &Function<E, P>, event: LambdaEvent<Payload>) -> Result<Answer, Failure> {
+pub async fn handle<E: Ec2Write, P: Parameters>(
+    function: &Function<E, P>,
+    event: LambdaEvent<Payload>,
+) -> Result<Answer, Failure> {
     let event_json = event.payload.0.map_err(|error| Failure(Error::InvalidRequest(error)))?;
     let time = Time::until(deadline(&event.context, SystemTime::now()));
     function.handle(&event_json, Utc::now(), time).await.map_err(Failure)

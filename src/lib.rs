@@ -26,6 +26,7 @@ pub mod json;
 #[cfg(feature = "aws")]
 pub mod lambda;
 pub mod log;
+pub mod metrics;
 pub mod outcome;
 pub mod patience;
 pub mod plan;
@@ -35,6 +36,7 @@ pub mod reconcile;
 pub mod reference;
 pub mod request;
 pub mod settings;
+pub mod status;
 pub mod sweep;
 #[cfg(test)]
 mod testing;

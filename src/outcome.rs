@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{
     directive::Directive,
-    event::Trigger,
+    event::{Origin, Trigger},
     guardrail::{Attribute, Refusal},
     image::{ImageId, LaunchPermissions},
+    metrics::Metrics,
     plan::{Change, LaunchPermissionChange},
     ports::CallError,
 };
@@ -177,8 +178,36 @@ impl Entry {
         Self { error: Some(error), ..Self::new(image_id, Outcome::Failed) }
     }
 
-    /// Writes the image's log line. The subscriber takes `json` for the fields of the line and adds the request's id.
-    pub fn log(&self) {
+    /// Writes the image's log line, and one for each change: who asked for what, and how it was before.
+    ///
+    /// The subscriber takes `json` for the fields of a line and adds the request's id.
+    pub fn log(&self, origin: &Origin) {
+        self.log_outcome();
+        for Applied { change, read_back, permitted } in &self.changes {
+            if permitted.is_some() {
+                continue; // A dry run changes nothing.
+            }
+            let (before, after) = match change {
+                Change::Description { from, to } => (json!(from), json!(to)),
+                Change::ImdsSupport { from, to } => (json!(from), json!(to)),
+                Change::LaunchPermission(change) => {
+                    let after = read_back.as_ref().map_or(&change.after, |read_back| &read_back.after);
+                    (json!(change.before), json!(after))
+                }
+            };
+            let line = json!({
+                "ImageId": self.image_id,
+                "Attribute": change.attribute(),
+                "Before": before,
+                "After": after,
+                "EventId": origin.event_id,
+                "Actor": origin.actor,
+            });
+            tracing::info!(event = "change", json = line.to_string());
+        }
+    }
+
+    fn log_outcome(&self) {
         let json = serde_json::to_string(self).unwrap_or_default();
         match self.outcome {
             Outcome::Failed => tracing::error!(event = "image", json),
@@ -199,6 +228,7 @@ pub struct Report {
     everything: bool,
     entries: Vec<Entry>,
     counts: BTreeMap<Outcome, usize>,
+    metrics: Metrics,
     public_without_directives: usize,
 }
 
@@ -206,7 +236,13 @@ impl Report {
     /// A report that lists every image.
     #[must_use]
     pub fn of_everything() -> Self {
-        Self { everything: true, entries: Vec::new(), counts: BTreeMap::new(), public_without_directives: 0 }
+        Self {
+            everything: true,
+            entries: Vec::new(),
+            counts: BTreeMap::new(),
+            metrics: Metrics::default(),
+            public_without_directives: 0,
+        }
     }
 
     /// A report that counts every image and lists those that are not `unchanged` or `skipped`.
@@ -218,10 +254,17 @@ impl Report {
     /// Takes an entry in.
     pub fn add(&mut self, entry: Entry) {
         *self.counts.entry(entry.outcome).or_default() += 1;
+        self.metrics.count(&entry);
         self.public_without_directives += usize::from(entry.public_without_directives);
         if self.everything || !matches!(entry.outcome, Outcome::Unchanged | Outcome::Skipped) {
             self.entries.push(entry);
         }
+    }
+
+    /// What was done, in numbers.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The images that failed.

@@ -1,6 +1,10 @@
 //! Trying again: backoff for faults, a learned pace for throttling, and never beyond the time the invocation has.
 
-use std::{cell::RefCell, collections::BTreeMap, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    time::Duration,
+};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -15,19 +19,26 @@ const ATTEMPTS: usize = 8;
 pub struct Patience {
     deadline: Instant,
     paces: RefCell<BTreeMap<&'static str, Pace>>,
+    calls: Cell<u64>,
 }
 
 impl Patience {
     /// Patience until the deadline, and not a call beyond it.
     #[must_use]
     pub fn until(deadline: Instant) -> Self {
-        Self { deadline, paces: RefCell::default() }
+        Self { deadline, paces: RefCell::default(), calls: Cell::new(0) }
     }
 
     /// When the time is up.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// How many requests went out so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls.get()
     }
 
     /// Delays with jitter that double up to a few seconds.
@@ -63,6 +74,7 @@ impl Patience {
             let slot = self.pace(operation, Pace::next_slot);
             let attempted = async {
                 sleep_until(slot).await;
+                self.calls.set(self.calls.get() + 1);
                 attempt().await
             };
             let error = match timeout_at(self.deadline, attempted).await {
@@ -159,8 +171,6 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
 
     fn error(kind: ErrorKind) -> CallError {

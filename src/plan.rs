@@ -36,6 +36,8 @@ pub struct LaunchPermissionChange {
     pub add: LaunchPermissions,
     /// To lose access; all of them have it.
     pub remove: LaunchPermissions,
+    /// Who has access now.
+    pub before: LaunchPermissions,
     /// Who has access afterwards.
     pub after: LaunchPermissions,
     /// Whether the removals make sense without the additions. Those of `=` do not: they would lock out those it meant to let in.
@@ -48,7 +50,7 @@ impl LaunchPermissionChange {
             return None;
         }
         let after = current.union(&add).filter(|grantee| !remove.contains(*grantee)).cloned().collect();
-        Some(Self { add, remove, after, separable })
+        Some(Self { add, remove, before: current.clone(), after, separable })
     }
 
     /// What is left when nobody may be let in: the removals, where they make sense alone.
@@ -56,6 +58,7 @@ impl LaunchPermissionChange {
     pub fn without_additions(&self) -> Option<Self> {
         let remains = self.separable && !self.remove.is_empty();
         remains.then(|| Self {
+            before: self.before.clone(),
             after: self.after.difference(&self.add).cloned().collect(),
             add: LaunchPermissions::new(),
             remove: self.remove.clone(),

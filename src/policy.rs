@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde_json::Value;
 use wildmatch::WildMatchPattern;
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
 
 /// Why the policy, or the list of allowed grantees, cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{parameter}: {message}")]
+#[error("{parameter}: {message}. Nothing is done until that is corrected.")]
 pub struct PolicyError {
     /// The name of the parameter at fault.
     pub parameter: String,
@@ -162,13 +163,19 @@ impl Policy {
         grantees: &mut BTreeSet<Grantee>,
     ) -> Result<(), String> {
         if above.contains(&name) {
-            return Err(format!("the group \"@{name}\" contains itself (@{} → @{name})", above.join(" → @")));
+            return Err(format!(
+                "the group \"@{name}\" contains itself (@{} → @{name}); take one of them out of the other",
+                above.join(" → @")
+            ));
         }
         let Some((name, list)) = self.groups.get_key_value(name) else {
             return Err(if self.path.is_empty() {
                 format!("\"@{name}\" names a group, and no policy is set up (POLICY_PATH); name the grantees themselves")
             } else {
-                format!("the group \"@{name}\" does not exist: there is no parameter {}/groups/{name}", self.path)
+                format!(
+                    "the group \"@{name}\" does not exist: there is no parameter {}/groups/{name}; create it, or correct the name",
+                    self.path
+                )
             });
         };
         above.push(name);
@@ -201,8 +208,16 @@ fn parse_rules(json: &str) -> Result<Vec<Rule>, String> {
                 path => format!("{path}: {}", error.inner()),
             }
         })?;
-    // serde_path_to_error stops behind the list; whatever follows it is a mistake.
-    serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(|error| error.to_string())?;
+    // The derived parser takes a list for an object too, and an empty one for a match of every image. And it stops behind the list:
+    // whatever follows is a mistake.
+    let value: Vec<Value> = serde_json::from_str(json).map_err(|error| error.to_string())?;
+    for (index, rule) in value.iter().enumerate() {
+        for (place, object) in [("", rule), (".Match", &rule["Match"])] {
+            if !object.is_object() {
+                return Err(format!("[{index}]{place}: expected an object, not {object}"));
+            }
+        }
+    }
     for (index, rule) in rules.iter_mut().enumerate() {
         if rule.name.is_empty() {
             rule.name = format!("rules[{index}]");
@@ -354,6 +369,8 @@ mod tests {
             (r#"[{"Match": {"Tag": {}}}]"#, "[0].Match"),
             (r#"[{"Match": {}}, {"Match": {"Name": []}}]"#, "[1].Match.Name"),
             (r#"[{"Match": {"Tags": {"os": 1}}}]"#, "[0].Match.Tags.os"),
+            (r#"[{"Match": []}]"#, "[0].Match: expected an object"),
+            (r#"[["name", {}]]"#, "[0]: expected an object"),
             (r#"[{"Match": {}, "LaunchPermission": "444455556666 bob"}]"#, "[0].LaunchPermission: \"bob\""),
             (r#"[{"Match": {}, "LaunchPermission": "= -all"}]"#, "[0].LaunchPermission"),
             (r#"[{"Match": {}, "Description": "{Name"}]"#, "[0].Description"),

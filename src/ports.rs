@@ -9,7 +9,7 @@ use crate::{
     plan::Change,
 };
 
-/// EC2, as far as this function uses it.
+/// EC2, as far as this function reads it.
 ///
 /// Every method is one call, or one for each page. None of them tries again: whether and when is decided by
 /// [`Patience`](crate::patience::Patience), which knows how much time is left.
@@ -29,9 +29,16 @@ pub trait Ec2 {
 
     /// `GetImageBlockPublicAccessState`: whether it is on; `None` where EC2 does not say.
     async fn block_public_access(&self) -> Result<Option<bool>, CallError>;
+}
 
+/// EC2, as far as this function changes it. What has only [`Ec2`] cannot change anything.
+#[allow(async_fn_in_trait)]
+pub trait Ec2Write: Ec2 {
     /// `ModifyImageAttribute`. In a dry run `Ok` means that the call is permitted and nothing changed.
     async fn modify(&self, id: ImageId, change: &Change, dry_run: bool) -> Result<(), CallError>;
+
+    /// `CreateTags` with this value, or `DeleteTags` without one.
+    async fn set_tag(&self, id: ImageId, key: &str, value: Option<&str>) -> Result<(), CallError>;
 }
 
 /// Parameter Store, as far as this function uses it.
@@ -154,7 +161,8 @@ impl CallError {
         Self {
             operation,
             code: "Timeout".into(),
-            message: "no answer in the time this invocation has".into(),
+            message: "no answer in the time this invocation has; if that happens again, give the function a longer timeout"
+                .into(),
             kind: ErrorKind::Transient,
         }
     }

@@ -14,8 +14,9 @@ use crate::{
     outcome::{Applied, Entry, Outcome, ReadBack},
     patience::Patience,
     plan::{Change, LaunchPermissionChange, Needs, Observed, Plan, plan},
-    ports::{CallError, Ec2, ErrorKind},
+    ports::{CallError, Ec2, Ec2Write, ErrorKind},
     request::Request,
+    status::status,
 };
 
 /// How long an image that an event tells of is waited for, while EC2's own answers lag behind the event.
@@ -77,8 +78,14 @@ impl<E: Ec2> Observer<'_, E> {
 /// The error of an image that EC2 does not show as the event said, even after a while; by EC2's own codes for these cases.
 fn too_late(image: Option<&Image>) -> CallError {
     let (code, message) = match image {
-        None => ("InvalidAMIID.NotFound", "the event says that the image exists, and EC2 does not show it yet"),
-        Some(_) => ("InvalidAMIID.Unavailable", "the event says that the image is available, and EC2 still shows it as pending"),
+        None => (
+            "InvalidAMIID.NotFound",
+            "the event says that the image exists, and EC2 does not show it yet; if that lasts, see that it is this account's",
+        ),
+        Some(_) => (
+            "InvalidAMIID.Unavailable",
+            "the event says that the image is available, and EC2 still shows it as pending; if that lasts, look at the image",
+        ),
     };
     CallError { operation: "DescribeImages", code: code.into(), message: message.into(), kind: ErrorKind::Transient }
 }
@@ -96,6 +103,8 @@ pub struct Reconciler<'a, E> {
     pub context: Context<'a>,
     /// The prefix of directive tags.
     pub tag_prefix: &'a str,
+    /// The key of the tag that carries an image's refusals.
+    pub status_tag: Option<&'a str>,
     /// Change nothing.
     pub dry_run: bool,
     /// A person asks: say also what is wanted, by whom, and who may launch the image.
@@ -111,64 +120,6 @@ struct Reads {
 }
 
 impl<E: Ec2> Reconciler<'_, E> {
-    /// Does what the image's tags and the policy's rules want of it.
-    pub async fn by_tags(&self, image: &Image) -> Entry {
-        match &image.state {
-            State::Available => {}
-            State::Pending => return self.explained(Entry::new(image.id, Outcome::Deferred), image),
-            State::Other(state) => return self.explained(Entry::skipped(image.id, state.as_str()), image),
-        }
-        let tags = DirectiveTags::read(&image.tags, self.tag_prefix);
-        if tags.hold {
-            return self.explained(Entry::skipped(image.id, "hold"), image);
-        }
-        let directives = Directives::of(image, &tags, &self.context);
-        if directives.is_empty() {
-            let entry = Entry { public_without_directives: image.public, ..Entry::skipped(image.id, "no-directives") };
-            return self.explained(entry, image);
-        }
-        self.reconcile(image, directives).await
-    }
-
-    /// Does what a request wants of the image.
-    pub async fn by_request(&self, image: &Image, request: &Request) -> Entry {
-        match &image.state {
-            State::Available => self.reconcile(image, request.directives(image)).await,
-            // Nothing would bring the request back, so it cannot be deferred.
-            State::Pending => {
-                let error = CallError {
-                    operation: "ModifyImageAttribute",
-                    code: "InvalidAMIID.Unavailable".into(),
-                    message: "the image is still pending; send the request again when it is available".into(),
-                    kind: ErrorKind::Transient,
-                };
-                self.explained(Entry::failed(image.id, error), image)
-            }
-            State::Other(state) => self.explained(Entry::skipped(image.id, state.as_str()), image),
-        }
-    }
-
-    async fn reconcile(&self, image: &Image, directives: Directives) -> Entry {
-        let mut entry = match self.read(image, &directives).await {
-            Ok(reads) => {
-                let current = reads.launch_permissions.clone().unwrap_or_default();
-                let observed = Observed { image, launch_permissions: &current, public_facts: &reads.public_facts };
-                let plan = plan(observed, &directives, self.guardrails, self.now);
-                let mut entry = self.apply(image, plan).await;
-                if self.explain {
-                    let after = entry.changes.iter().rev().find_map(|change| change.read_back.as_ref());
-                    entry.launch_permissions = after.map_or(reads.launch_permissions, |read_back| Some(read_back.after.clone()));
-                }
-                entry
-            }
-            Err(error) => Entry { refusals: directives.refusals.clone(), ..Entry::failed(image.id, error) },
-        };
-        if self.explain {
-            entry.directives = directives.stated;
-        }
-        self.explained(entry, image)
-    }
-
     fn explained(&self, mut entry: Entry, image: &Image) -> Entry {
         if self.explain {
             let read = entry.launch_permissions.as_ref().map(|grantees| grantees.contains(&Grantee::All));
@@ -210,6 +161,90 @@ impl<E: Ec2> Reconciler<'_, E> {
         let state = self.patience.call("GetImageBlockPublicAccessState", async || self.ec2.block_public_access().await);
         let (snapshots, block_public_access) = try_join(snapshots, state).await?;
         Ok(PublicFacts { snapshots, block_public_access })
+    }
+}
+
+impl<E: Ec2Write> Reconciler<'_, E> {
+    /// Does what the image's tags and the policy's rules want of it.
+    pub async fn by_tags(&self, image: &Image) -> Entry {
+        match &image.state {
+            State::Available => {}
+            State::Pending => return self.explained(Entry::new(image.id, Outcome::Deferred), image),
+            State::Other(state) => return self.explained(Entry::skipped(image.id, state.as_str()), image),
+        }
+        let tags = DirectiveTags::read(&image.tags, self.tag_prefix);
+        if tags.hold {
+            return self.explained(Entry::skipped(image.id, "hold"), image);
+        }
+        let directives = Directives::of(image, &tags, &self.context);
+        let mut entry = if directives.is_empty() {
+            let entry = Entry { public_without_directives: image.public, ..Entry::skipped(image.id, "no-directives") };
+            self.explained(entry, image)
+        } else {
+            self.reconcile(image, directives).await
+        };
+        self.show_status(image, &mut entry).await;
+        entry
+    }
+
+    /// Lets the status tag say what was refused, and nothing where nothing was. No call where it says so already.
+    async fn show_status(&self, image: &Image, entry: &mut Entry) {
+        let Some(key) = self.status_tag.filter(|_| !self.dry_run && entry.outcome != Outcome::Failed) else { return };
+        let status = status(&entry.refusals);
+        if image.tags.get(key) == status.as_ref() {
+            return;
+        }
+        let operation = if status.is_some() { "CreateTags" } else { "DeleteTags" };
+        let written = self.patience.call(operation, async || self.ec2.set_tag(image.id, key, status.as_deref()).await).await;
+        match written {
+            Ok(()) => {}
+            Err(error) if error.kind == ErrorKind::Refused => {
+                entry.notes.push(format!("The status tag {key} could not be written: {error}"));
+            }
+            Err(error) => {
+                entry.outcome = Outcome::Failed;
+                entry.error = Some(error);
+            }
+        }
+    }
+
+    /// Does what a request wants of the image.
+    pub async fn by_request(&self, image: &Image, request: &Request) -> Entry {
+        match &image.state {
+            State::Available => self.reconcile(image, request.directives(image)).await,
+            // Nothing would bring the request back, so it cannot be deferred.
+            State::Pending => {
+                let error = CallError {
+                    operation: "ModifyImageAttribute",
+                    code: "InvalidAMIID.Unavailable".into(),
+                    message: "the image is still pending; send the request again when it is available".into(),
+                    kind: ErrorKind::Transient,
+                };
+                self.explained(Entry::failed(image.id, error), image)
+            }
+            State::Other(state) => self.explained(Entry::skipped(image.id, state.as_str()), image),
+        }
+    }
+
+    async fn reconcile(&self, image: &Image, directives: Directives) -> Entry {
+        let mut entry = match self.read(image, &directives).await {
+            Ok(reads) => {
+                let current = reads.launch_permissions.clone().unwrap_or_default();
+                let observed = Observed { image, launch_permissions: &current, public_facts: &reads.public_facts };
+                let plan = plan(observed, &directives, self.guardrails, self.now);
+                let mut entry = self.apply(image, plan).await;
+                if self.explain {
+                    let after = entry.changes.iter().rev().find_map(|change| change.read_back.as_ref());
+                    entry.launch_permissions = after.map_or(reads.launch_permissions, |read_back| Some(read_back.after.clone()));
+                }
+                entry
+            }
+            Err(error) => Entry { refusals: directives.refusals.clone(), ..Entry::failed(image.id, error) },
+        };
+        if self.explain {
+            entry.directives = directives.stated;
+        }
+        self.explained(entry, image)
     }
 
     async fn modify(&self, id: ImageId, change: &Change) -> Result<(), CallError> {
@@ -314,7 +349,8 @@ fn refused_by_ec2(id: ImageId, change: &Change, error: &CallError) -> Refusal {
         attribute: change.attribute(),
         code: Code::Ec2Refused,
         message: format!(
-            "EC2 refused {} with {}: {} It is tried again at the next run; what to do depends on EC2's code.",
+            "EC2 refused {} with {}: {} Settle what EC2 names; a directive is then tried again at the next run, a request has to be sent \
+             again.",
             error.operation,
             error.code,
             error.message.trim()

@@ -1,11 +1,13 @@
 //! EC2: the SDK's optional everything, turned into values that are right, or into an error.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, marker::PhantomData};
 
 use aws_sdk_ec2::{
     Client,
     operation::describe_images::builders::DescribeImagesFluentBuilder,
-    types::{self, AttributeValue, Filter, ImageAttributeName, LaunchPermission, LaunchPermissionModifications, PermissionGroup},
+    types::{
+        self, AttributeValue, Filter, ImageAttributeName, LaunchPermission, LaunchPermissionModifications, PermissionGroup, Tag,
+    },
 };
 use chrono::{DateTime, Utc};
 
@@ -13,16 +15,24 @@ use super::error::call_error;
 use crate::{
     image::{EbsDevice, Grantee, Image, ImageId, LaunchPermissions},
     plan::Change,
-    ports::{CallError, Ec2, ErrorKind, Listing, Page},
+    ports::{CallError, Ec2, Ec2Write, ErrorKind, Listing, Page},
 };
 
-/// EC2 through the AWS SDK.
+/// EC2 through the AWS SDK, to read or to change.
 #[derive(Debug, Clone)]
-pub struct Ec2Client(Client);
+pub struct Ec2Client<Access>(Client, PhantomData<Access>);
 
-impl Ec2Client {
+/// A client that has no call that changes anything.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadOnly;
+
+/// A client that changes images too.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadWrite;
+
+impl<Access> Ec2Client<Access> {
     pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
-        Self(Client::new(config))
+        Self(Client::new(config), PhantomData)
     }
 
     /// Own images only, disabled ones included: what is shared with us, or public, is not ours to change.
@@ -31,7 +41,7 @@ impl Ec2Client {
     }
 }
 
-impl Ec2 for Ec2Client {
+impl<Access> Ec2 for Ec2Client<Access> {
     async fn images(&self, ids: &[ImageId]) -> Result<Vec<Image>, CallError> {
         const OPERATION: &str = "DescribeImages";
         // A filter, since an id that is not there would fail the whole call as a parameter.
@@ -105,7 +115,9 @@ impl Ec2 for Ec2Client {
             _ => None,
         })
     }
+}
 
+impl Ec2Write for Ec2Client<ReadWrite> {
     async fn modify(&self, id: ImageId, change: &Change, dry_run: bool) -> Result<(), CallError> {
         const OPERATION: &str = "ModifyImageAttribute";
         let call = self.0.modify_image_attribute().image_id(id.to_string()).set_dry_run(dry_run.then_some(true));
@@ -128,6 +140,21 @@ impl Ec2 for Ec2Client {
             // EC2's way of saying that a dry run would have been permitted.
             Err(error) if dry_run && error.code == "DryRunOperation" => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    async fn set_tag(&self, id: ImageId, key: &str, value: Option<&str>) -> Result<(), CallError> {
+        let tag = Tag::builder().key(key);
+        match value {
+            Some(value) => {
+                let call = self.0.create_tags().resources(id.to_string()).tags(tag.value(value).build());
+                call.send().await.map(drop).map_err(|error| call_error("CreateTags", &error))
+            }
+            // Without a value in the request the tag goes whatever it says.
+            None => {
+                let call = self.0.delete_tags().resources(id.to_string()).tags(tag.build());
+                call.send().await.map(drop).map_err(|error| call_error("DeleteTags", &error))
+            }
         }
     }
 }

@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 
-pub use self::{ec2::Ec2Client, ssm::SsmClient};
+pub use self::{
+    ec2::{Ec2Client, ReadOnly, ReadWrite},
+    ssm::SsmClient,
+};
 
 /// The clients, which share one HTTP client and one set of credentials.
 #[derive(Debug)]
-pub struct Clients {
+pub struct Clients<Access> {
     /// EC2.
-    pub ec2: Ec2Client,
+    pub ec2: Ec2Client<Access>,
     /// Parameter Store.
     pub parameters: SsmClient,
 }
@@ -23,7 +26,7 @@ pub struct Clients {
 /// invocation.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-impl Clients {
+impl<Access> Clients<Access> {
     /// Makes the clients from the SDK's standard environment variables, endpoints and certificates included.
     pub async fn from_env() -> Self {
         // Pinned: a newer version may change the TLS stack, the retries and the timeouts under us.

@@ -135,7 +135,8 @@ fn imds_support_is_v2_0_and_nothing_else() {
 
 #[test]
 fn empty_tags_are_no_opinion() {
-    let image = Image::new(IMAGE).tag(DESCRIPTION, "").tag(IMDS, "").tag("ami-warden:hold", "").tag("ami-warden:launch-permission", "");
+    let image =
+        Image::new(IMAGE).tag(DESCRIPTION, "").tag(IMDS, "").tag("ami-warden:hold", "").tag("ami-warden:launch-permission", "");
     let mut function = World::new().image(image.description("kept")).start();
     assert_holds(&function.look(), &json!({ "Outcome": "skipped", "Reason": "no-directives" }));
     assert_eq!(function.requests(), [describe(IMAGE)]);
@@ -143,13 +144,11 @@ fn empty_tags_are_no_opinion() {
 
 #[test]
 fn a_held_image_is_left_alone_whatever_its_tags_say() {
-    let image = described("new").tag("ami-warden:launch-permission", "all").tag("ami-warden:typo", "x").tag("ami-warden:hold", "no");
+    let image =
+        described("new").tag("ami-warden:launch-permission", "all").tag("ami-warden:typo", "x").tag("ami-warden:hold", "no");
     let mut function = World::new().permissive().image(image).start();
     let entry = only_entry(&function.invoke(&event("ami-available")));
-    assert_eq!(
-        entry,
-        json!({ "ImageId": IMAGE, "Outcome": "skipped", "Reason": "hold", "Changes": [], "Refusals": [] })
-    );
+    assert_eq!(entry, json!({ "ImageId": IMAGE, "Outcome": "skipped", "Reason": "hold", "Changes": [], "Refusals": [] }));
     assert_eq!(function.requests(), [describe(IMAGE)]);
 }
 

@@ -55,15 +55,15 @@ fn check(function: &mut Function, Case { value, before, sent, after }: &Case) {
     function.emulator.add(before.iter().fold(share(value), |image, grantee| image.granted(grantee)));
     let entry = function.look();
     let params = |kind: &str| {
-        let of_kind = sent.iter().filter(|(name, _)| name.contains(kind));
+        let of_kind = sent.iter().filter(|(name, _)| name.starts_with(kind));
         of_kind.map(|(_, grantee)| Value::from(*grantee)).collect::<Vec<_>>()
     };
     assert_holds(
         &entry["Changes"][0],
         &json!({
             "Attribute": "launchPermission",
-            "Add": params(".Add."),
-            "Remove": params(".Remove."),
+            "Add": params("Add."),
+            "Remove": params("Remove."),
             "After": after,
             "Confirmed": true
         }),
@@ -154,14 +154,6 @@ fn an_equals_sign_means_exactly_these() {
             after: &[],
         },
     ] {
-        // Grantees are sorted by their bytes, which puts the ARN before "all".
-        let case = match case.value {
-            "=" => Case {
-                sent: &[("Remove.1.UserId", BOB), ("Remove.2.Group", "all"), ("Remove.3.OrganizationArn", ORGANIZATION)],
-                ..case
-            },
-            _ => case,
-        };
         check(&mut function, &case);
     }
 }
@@ -199,7 +191,8 @@ fn suffixed_tags_are_joined_in_the_order_of_their_keys() {
 
 #[test]
 fn under_an_equals_sign_deleting_one_part_removes_what_it_named() {
-    let mut function = World::new().permissive().image(share("=").tag(&format!("{TAG}:a"), ALICE).tag(&format!("{TAG}:b"), BOB)).start();
+    let mut function =
+        World::new().permissive().image(share("=").tag(&format!("{TAG}:a"), ALICE).tag(&format!("{TAG}:b"), BOB)).start();
     assert_eq!(function.look()["Changes"][0]["After"], json!([BOB, ALICE]));
     function.emulator.edit(|state| state.images.get_mut(IMAGE).unwrap().tags.remove(&format!("{TAG}:a")));
     let change = &function.look()["Changes"][0];
@@ -290,7 +283,7 @@ fn an_item_that_does_not_parse_refuses_the_whole_directive_and_is_named() {
         ("222233334444 =444455556666", "\"=444455556666\""),
         ("= =", "\"=\""),
         ("= 444455556666 -222233334444", "\"-222233334444\""),
-        ("--222233334444", "\"--222233334444\""),
+        ("--222233334444", "-222233334444\""),
         ("o-short", "\"o-short\""),
         ("ou-ab12", "\"ou-ab12\""),
         ("@", "\"@\""),
@@ -298,8 +291,6 @@ fn an_item_that_does_not_parse_refuses_the_whole_directive_and_is_named() {
         ("arn:aws:organizations::111122223333:ou/o-exampleorgid", "ou/o-exampleorgid"),
         ("arn:aws:iam::444455556666:root", "arn:aws:iam::444455556666:root"),
     ] {
-        // The message quotes an item as it was written; of "--x" the second minus belongs to the grantee.
-        let named = if value.starts_with("--") { "-222233334444" } else { named };
         check_refused(&mut function, value, named);
     }
 }

@@ -3,6 +3,7 @@
 //! The names are sentences of the contract; each test asserts the requests that reached EC2, not what a mock was told to say.
 
 mod bad_input;
+mod by_hand;
 mod description_and_imds;
 mod dry_run;
 mod events;
@@ -11,5 +12,8 @@ mod guardrails;
 mod launch_permission;
 mod logs;
 mod order;
+mod policy;
 mod settings;
+mod sweep;
+mod told;
 mod world;

@@ -80,7 +80,7 @@ impl World {
             let server = Arc::clone(&server);
             move || serve(&server, &next, &answers)
         });
-        let mut process = Command::new(env!("CARGO_BIN_EXE_ami-warden"))
+        let mut process = Command::new(binary())
             .env_clear()
             .envs(&self.vars)
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
@@ -102,6 +102,12 @@ impl World {
             invocations: 0,
         }
     }
+}
+
+/// The function's binary: the one named by `AMI_WARDEN_BINARY`, or the one built beside the tests.
+fn binary() -> String {
+    let built = option_env!("CARGO_BIN_EXE_ami-warden").map(ToOwned::to_owned);
+    std::env::var("AMI_WARDEN_BINARY").ok().or(built).unwrap_or_else(|| panic!("AMI_WARDEN_BINARY names no binary"))
 }
 
 fn collect(stream: impl std::io::Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
@@ -242,6 +248,13 @@ impl Function {
         panic!("still running; the log:\n{}", self.log().join("\n"))
     }
 
+    /// The most memory the function has held so far, in megabytes (Linux only).
+    pub fn peak_memory_mb(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
     /// The requests since the last time, in their order, as `Action Name=value …` without what every request of its kind holds.
     pub fn requests(&self) -> Vec<String> {
         self.emulator
@@ -360,10 +373,7 @@ pub fn modify<const N: usize>(image: &str, params: [(&str, &str); N]) -> String 
 
 /// The requests of an image with one snapshot that asks to be public, in two steps.
 pub fn reads_before_public(image: &str, snapshot: &str) -> [Vec<String>; 2] {
-    [
-        vec![describe(image)],
-        vec![describe_permissions(image), describe_snapshots(&[snapshot]), get_block_public_access()],
-    ]
+    [vec![describe(image)], vec![describe_permissions(image), describe_snapshots(&[snapshot]), get_block_public_access()]]
 }
 
 /// Asserts requests step by step. Those of one step go out together, so they arrive in any order.
