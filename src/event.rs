@@ -310,7 +310,7 @@ impl Event {
             (None, images, None) if !images.is_empty() => Work::Look { images, expect: Expect::Nothing },
             (None, _, None) => {
                 return Err(event.malformed(
-                    "nothing is asked for; expected ImageId, ImageIds, Sweep, a ModifyImageAttribute request, or an event of EventBridge",
+                    "nothing is asked for; expected ImageId, ImageIds, Sweep, or (by direct invocation only) a ModifyImageAttribute request",
                 ));
             }
             (Some(_), _, _) => return Err(event.malformed("ImageId goes alone; put several ids into ImageIds")),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::{
-    image::{Grantee, Image, LaunchPermissions, OrganizationArn, PublicFacts},
+    image::{GRANTEE_FORMS, Grantee, Image, LaunchPermissions, OrganizationArn, PublicFacts},
     reference::{Reference, complete_organization, complete_unit, items},
 };
 
@@ -125,6 +125,10 @@ pub enum AllowedGrantees {
     These(BTreeSet<Grantee>),
 }
 
+/// What stands in an allow-list, for error messages.
+const ALLOWED_FORMS: &str = "12-digit account ids, ARNs of organizations (arn:PARTITION:organizations::ACCOUNT:organization/o-…) and \
+     organizational units (arn:PARTITION:organizations::ACCOUNT:ou/o-…/ou-…), \"o-…\", \"ou-…\", or \"*\" for anyone";
+
 impl Default for AllowedGrantees {
     fn default() -> Self {
         Self::These(BTreeSet::new())
@@ -144,12 +148,18 @@ impl AllowedGrantees {
                 any = true;
                 continue;
             }
-            let grantee = match item.parse::<Reference>()? {
+            let reference = item.parse::<Reference>().map_err(|error| match error.split_once(GRANTEE_FORMS) {
+                Some((head, _)) => format!("{head}{ALLOWED_FORMS}"),
+                None => error,
+            })?;
+            let grantee = match reference {
                 Reference::Grantee(Grantee::All) => {
                     return Err("\"all\" cannot stand here: whether images may be made public is the setting ALLOW_PUBLIC".into());
                 }
                 Reference::Group(name) => {
-                    return Err(format!("\"@{name}\" cannot stand here: those who edit groups must not widen the guardrail"));
+                    return Err(format!(
+                        "\"@{name}\" cannot stand here: those who edit groups must not widen the guardrail, so name its grantees"
+                    ));
                 }
                 Reference::Grantee(grantee) => grantee,
                 Reference::ShortOrganization(id) => complete_organization(&id, organization)?,

@@ -8,14 +8,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
-    directive::Context,
     event::{Event, EventError, Expect, Job, Origin, Surroundings, Trigger, Work},
-    guardrail::{AllowedGrantees, Guardrails},
     image::ImageId,
+    limits::{Heeded, Limits},
     metrics::Effort,
     outcome::{Answer, Continue, Entry, Report},
     patience::Patience,
-    policy::{Policy, PolicyError},
+    policy::PolicyError,
     ports::{CallError, Ec2Write, Parameters},
     reconcile::{Found, Observer, Reconciler},
     request::Request,
@@ -24,10 +23,10 @@ use crate::{
 };
 
 /// How many images are worked on at the same time. More would only wait for EC2's rate limits.
-const AT_ONCE: usize = 16;
+pub const AT_ONCE: usize = 16;
 
 /// How many ids one `DescribeImages` takes as values of its filter: 200.
-const IDS_A_CALL: usize = 200;
+pub const IDS_A_CALL: usize = 200;
 
 /// The function: its settings and what it needs of AWS, made once at the cold start.
 #[derive(Debug)]
@@ -105,13 +104,6 @@ impl Time {
     }
 }
 
-/// What the policy and the allow-list say at the moment.
-#[derive(Debug, Default)]
-pub(crate) struct Limits {
-    pub(crate) policy: Policy,
-    guardrails: Guardrails,
-}
-
 /// How far an invocation came.
 #[derive(Debug)]
 struct Progress {
@@ -176,7 +168,7 @@ impl<E: Ec2Write, P: Parameters> Invocation<'_, E, P> {
     async fn look(&self, images: &[ImageId], expect: Expect) -> Result<Answer, Error> {
         let first = &images[..images.len().min(IDS_A_CALL)];
         let observer = self.observer();
-        let (limits, found) = tokio::join!(self.limits(true), observer.images(first, expect));
+        let (limits, found) = tokio::join!(self.limits(Heeded::Policy), observer.images(first, expect));
         let mut progress = Progress { report: Report::of_everything(), begun: 0 };
         self.work_on(images, &limits?, Some(found), &mut progress).await;
         self.answer(progress.report, None, &images[progress.begun..])
@@ -184,7 +176,7 @@ impl<E: Ec2Write, P: Parameters> Invocation<'_, E, P> {
 
     async fn request(&self, request: &Request) -> Result<Answer, Error> {
         let (observer, image) = (self.observer(), [request.image]);
-        let (limits, found) = tokio::join!(self.limits(false), observer.images(&image, Expect::Nothing));
+        let (limits, found) = tokio::join!(self.limits(Heeded::Nothing), observer.images(&image, Expect::Nothing));
         let limits = limits?;
         let mut report = Report::of_everything();
         let entry = match found.map(|mut found| found.pop()) {
@@ -199,7 +191,7 @@ impl<E: Ec2Write, P: Parameters> Invocation<'_, E, P> {
     }
 
     async fn sweep(&self, after: Option<ImageId>, also: &[ImageId]) -> Result<Answer, Error> {
-        let limits = self.limits(true).await?;
+        let limits = self.limits(Heeded::Policy).await?;
         let rules = limits.policy.has_rules();
         let ids = sweep::list(&self.function.ec2, &self.patience, &self.function.settings.tag_prefix, rules)
             .await
@@ -290,34 +282,9 @@ impl<E: Ec2Write, P: Parameters> Invocation<'_, E, P> {
         }
     }
 
-    /// Reads the policy, if this work heeds it, and the allow-list, at the same time.
-    async fn limits(&self, heeds_policy: bool) -> Result<Limits, Error> {
-        let settings = &self.function.settings;
-        let policy = async {
-            let Some(path) = settings.policy_path.as_deref().filter(|_| heeds_policy) else { return Ok(Policy::default()) };
-            let parameters = self
-                .patience
-                .call("GetParametersByPath", async || self.function.parameters.below(path).await)
-                .await
-                .map_err(|error| unreadable(path, &error))?;
-            Policy::parse(path, parameters)
-        };
-        let allowed_grantees = async {
-            let Some(name) = settings.allowed_grantees_parameter.as_deref() else {
-                return Ok(settings.guardrails.allowed_grantees.clone());
-            };
-            let list = self
-                .patience
-                .call("GetParameter", async || self.function.parameters.value(name).await)
-                .await
-                .map_err(|error| unreadable(name, &error))?;
-            AllowedGrantees::parse(&list, settings.organization.as_ref())
-                .map_err(|message| PolicyError { parameter: name.to_owned(), message })
-        };
-        let (policy, allowed_grantees) = tokio::join!(policy, allowed_grantees);
-        let policy = policy.map_err(Error::InvalidPolicy)?;
-        let allowed_grantees = allowed_grantees.map_err(Error::InvalidPolicy)?;
-        Ok(Limits { policy, guardrails: Guardrails { allowed_grantees, ..settings.guardrails.clone() } })
+    async fn limits(&self, heeded: Heeded<'_>) -> Result<Limits, Error> {
+        let Function { settings, parameters, .. } = self.function;
+        Limits::read(settings, parameters, &self.patience, heeded).await.map_err(Error::InvalidPolicy)
     }
 
     fn observer(&self) -> Observer<'_, E> {
@@ -330,23 +297,12 @@ impl<E: Ec2Write, P: Parameters> Invocation<'_, E, P> {
             ec2: &self.function.ec2,
             patience: &self.patience,
             guardrails: &limits.guardrails,
-            context: Context {
-                policy: &limits.policy,
-                organization: settings.organization.as_ref(),
-                partition: settings.partition,
-            },
+            context: limits.context(settings),
             tag_prefix: &settings.tag_prefix,
             status_tag: settings.status_tag.as_deref(),
             dry_run: self.dry_run,
             explain: self.trigger == Trigger::Request,
             now: self.now,
         }
-    }
-}
-
-fn unreadable(parameter: &str, error: &CallError) -> PolicyError {
-    PolicyError {
-        parameter: parameter.to_owned(),
-        message: format!("cannot be read ({error}); see that it is there and that this function may read it"),
     }
 }

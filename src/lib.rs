@@ -13,7 +13,8 @@
 //!
 //! * Everything left of "EC2 calls" is pure: no clock, no environment, no network, no SDK types.
 //! * [`ports`] names what is needed of AWS, [`aws`] provides it through the SDK (feature `aws`), and nothing else knows the SDK.
-//! * [`invocation`] is one invocation from event to answer, [`lambda`] its Lambda side.
+//! * [`invocation`] is one invocation from event to answer, [`lambda`] its Lambda side. The package `ami-warden-plan` shows the same plans
+//!   without carrying them out.
 
 #[cfg(feature = "aws")]
 pub mod aws;
@@ -25,6 +26,7 @@ pub mod invocation;
 pub mod json;
 #[cfg(feature = "aws")]
 pub mod lambda;
+pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod outcome;

@@ -32,7 +32,7 @@ async fn start() -> Result<(), lambda_runtime::Error> {
     log_settings?;
 
     let settings = Settings::from_vars(var)?;
-    let Clients { ec2, parameters } = Clients::<ReadWrite>::from_env().await;
+    let Clients { ec2, parameters, .. } = Clients::<ReadWrite>::from_env().await;
     let function = Function::new(settings, ec2, parameters);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<Payload>| handle(&function, event).await)).await
 }

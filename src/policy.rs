@@ -131,6 +131,22 @@ impl Policy {
         Ok(policy)
     }
 
+    /// The same with other rules, which errors call by `name`. What the parameter holds is not looked at.
+    ///
+    /// # Errors
+    /// Rules that do not parse.
+    pub fn parse_with_rules(
+        path: &str,
+        parameters: impl IntoIterator<Item = (String, String)>,
+        name: &str,
+        rules: &str,
+    ) -> Result<Self, PolicyError> {
+        let stored = format!("{path}/rules");
+        let policy = Self::parse(path, parameters.into_iter().filter(|(parameter, _)| *parameter != stored))?;
+        let rules = parse_rules(rules).map_err(|message| PolicyError { parameter: name.to_owned(), message })?;
+        Ok(Self { rules, ..policy })
+    }
+
     /// Whether any image could have directives without a tag of its own.
     #[must_use]
     pub fn has_rules(&self) -> bool {
@@ -186,10 +202,10 @@ impl Policy {
                 Reference::ShortOrganization(id) => grantees.insert(complete_organization(&id, organization).map_err(broken)?),
                 Reference::ShortUnit(id) => grantees.insert(complete_unit(&id, organization).map_err(broken)?),
                 Reference::Group(inner) => {
-                    let inner = self
-                        .groups
-                        .get_key_value(&inner)
-                        .map_or_else(|| Err(broken(format!("\"@{inner}\" does not exist"))), |(inner, _)| Ok(inner.as_str()))?;
+                    let inner = self.groups.get_key_value(&inner).map_or_else(
+                        || Err(broken(format!("\"@{inner}\" does not exist; create it, or take it out"))),
+                        |(inner, _)| Ok(inner.as_str()),
+                    )?;
                     self.collect(inner, organization, above, grantees)?;
                     false
                 }
@@ -380,6 +396,17 @@ mod tests {
             assert_eq!(error.parameter, "/ami-warden/rules");
             assert!(error.message.contains(place), "{rules}: {}", error.message);
         }
+    }
+
+    #[test]
+    fn other_rules_take_the_place_of_those_that_are_stored_broken_or_not() {
+        let stored =
+            || [("groups/team", "444455556666"), ("rules", "broken")].map(|(name, value)| (format!("/p/{name}"), value.into()));
+        let policy = Policy::parse_with_rules("/p", stored(), "rules.json", r#"[{"Match": {}, "Description": "d"}]"#).unwrap();
+        assert_eq!(policy.first_stating(&image(), |rule| rule.description.as_deref()).unwrap().value, "d");
+        assert_eq!(policy.group("team", None), Ok(grantees("444455556666")));
+        let error = Policy::parse_with_rules("/p", stored(), "rules.json", "[{}]").unwrap_err();
+        assert!(error.to_string().starts_with("rules.json: [0]"), "{error}");
     }
 
     #[test]

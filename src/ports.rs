@@ -155,6 +155,18 @@ impl ErrorKind {
 }
 
 impl CallError {
+    /// A call that the service answered with an error. Its words, and what to do where the kind of error says it.
+    #[must_use]
+    pub fn answered(operation: &'static str, code: &str, status: u16, message: &str) -> Self {
+        let kind = ErrorKind::of_answer(code, status);
+        let advice = match kind {
+            ErrorKind::Denied => " Let this function's role make the call, or mend its credentials; then try again.",
+            ErrorKind::Throttled | ErrorKind::Transient => " This may pass: try again.",
+            ErrorKind::Refused => "",
+        };
+        Self { operation, code: code.to_owned().into(), message: format!("{}{advice}", message.trim()), kind }
+    }
+
     /// A call that was cut off because the time was up.
     #[must_use]
     pub fn timeout(operation: &'static str) -> Self {

@@ -120,6 +120,57 @@ struct Reads {
 }
 
 impl<E: Ec2> Reconciler<'_, E> {
+    /// What [`by_tags`](Self::by_tags) would do, told without a call that changes anything or asks whether it may.
+    pub async fn preview(&self, image: &Image) -> Entry {
+        let tags = DirectiveTags::read(&image.tags, self.tag_prefix);
+        match self.left_alone(image, &tags) {
+            Some(entry) => entry,
+            None => self.by_directives(image, &tags, async |plan| proposed(image.id, plan)).await,
+        }
+    }
+
+    /// What becomes of an image that is not looked at any further.
+    fn left_alone(&self, image: &Image, tags: &DirectiveTags) -> Option<Entry> {
+        let entry = match &image.state {
+            State::Available if tags.hold => Entry::skipped(image.id, "hold"),
+            State::Available => return None,
+            State::Pending => Entry::new(image.id, Outcome::Deferred),
+            State::Other(state) => Entry::skipped(image.id, state.as_str()),
+        };
+        Some(self.explained(entry, image))
+    }
+
+    /// Has what tags and rules want carried out.
+    async fn by_directives(&self, image: &Image, tags: &DirectiveTags, carry_out: impl AsyncFnOnce(Plan) -> Entry) -> Entry {
+        let directives = Directives::of(image, tags, &self.context);
+        if directives.is_empty() {
+            let entry = Entry { public_without_directives: image.public, ..Entry::skipped(image.id, "no-directives") };
+            return self.explained(entry, image);
+        }
+        self.reconcile(image, directives, carry_out).await
+    }
+
+    /// Reads what the plan needs, plans, and has the plan carried out.
+    async fn reconcile(&self, image: &Image, directives: Directives, carry_out: impl AsyncFnOnce(Plan) -> Entry) -> Entry {
+        let mut entry = match self.read(image, &directives).await {
+            Ok(reads) => {
+                let current = reads.launch_permissions.clone().unwrap_or_default();
+                let observed = Observed { image, launch_permissions: &current, public_facts: &reads.public_facts };
+                let mut entry = carry_out(plan(observed, &directives, self.guardrails, self.now)).await;
+                if self.explain {
+                    let after = entry.changes.iter().rev().find_map(|change| change.read_back.as_ref());
+                    entry.launch_permissions = after.map_or(reads.launch_permissions, |read_back| Some(read_back.after.clone()));
+                }
+                entry
+            }
+            Err(error) => Entry { refusals: directives.refusals.clone(), ..Entry::failed(image.id, error) },
+        };
+        if self.explain {
+            entry.directives = directives.stated;
+        }
+        self.explained(entry, image)
+    }
+
     fn explained(&self, mut entry: Entry, image: &Image) -> Entry {
         if self.explain {
             let read = entry.launch_permissions.as_ref().map(|grantees| grantees.contains(&Grantee::All));
@@ -167,22 +218,11 @@ impl<E: Ec2> Reconciler<'_, E> {
 impl<E: Ec2Write> Reconciler<'_, E> {
     /// Does what the image's tags and the policy's rules want of it.
     pub async fn by_tags(&self, image: &Image) -> Entry {
-        match &image.state {
-            State::Available => {}
-            State::Pending => return self.explained(Entry::new(image.id, Outcome::Deferred), image),
-            State::Other(state) => return self.explained(Entry::skipped(image.id, state.as_str()), image),
-        }
         let tags = DirectiveTags::read(&image.tags, self.tag_prefix);
-        if tags.hold {
-            return self.explained(Entry::skipped(image.id, "hold"), image);
+        if let Some(entry) = self.left_alone(image, &tags) {
+            return entry;
         }
-        let directives = Directives::of(image, &tags, &self.context);
-        let mut entry = if directives.is_empty() {
-            let entry = Entry { public_without_directives: image.public, ..Entry::skipped(image.id, "no-directives") };
-            self.explained(entry, image)
-        } else {
-            self.reconcile(image, directives).await
-        };
+        let mut entry = self.by_directives(image, &tags, async |plan| self.apply(image, plan).await).await;
         self.show_status(image, &mut entry).await;
         entry
     }
@@ -211,7 +251,9 @@ impl<E: Ec2Write> Reconciler<'_, E> {
     /// Does what a request wants of the image.
     pub async fn by_request(&self, image: &Image, request: &Request) -> Entry {
         match &image.state {
-            State::Available => self.reconcile(image, request.directives(image)).await,
+            State::Available => {
+                self.reconcile(image, request.directives(image), async |plan| self.apply(image, plan).await).await
+            }
             // Nothing would bring the request back, so it cannot be deferred.
             State::Pending => {
                 let error = CallError {
@@ -224,27 +266,6 @@ impl<E: Ec2Write> Reconciler<'_, E> {
             }
             State::Other(state) => self.explained(Entry::skipped(image.id, state.as_str()), image),
         }
-    }
-
-    async fn reconcile(&self, image: &Image, directives: Directives) -> Entry {
-        let mut entry = match self.read(image, &directives).await {
-            Ok(reads) => {
-                let current = reads.launch_permissions.clone().unwrap_or_default();
-                let observed = Observed { image, launch_permissions: &current, public_facts: &reads.public_facts };
-                let plan = plan(observed, &directives, self.guardrails, self.now);
-                let mut entry = self.apply(image, plan).await;
-                if self.explain {
-                    let after = entry.changes.iter().rev().find_map(|change| change.read_back.as_ref());
-                    entry.launch_permissions = after.map_or(reads.launch_permissions, |read_back| Some(read_back.after.clone()));
-                }
-                entry
-            }
-            Err(error) => Entry { refusals: directives.refusals.clone(), ..Entry::failed(image.id, error) },
-        };
-        if self.explain {
-            entry.directives = directives.stated;
-        }
-        self.explained(entry, image)
     }
 
     async fn modify(&self, id: ImageId, change: &Change) -> Result<(), CallError> {
@@ -273,13 +294,7 @@ impl<E: Ec2Write> Reconciler<'_, E> {
             }
         }
         entry.refusals.sort_by_key(|refusal| refusal.code);
-        entry.outcome = match entry {
-            Entry { error: Some(_), .. } => Outcome::Failed,
-            Entry { ref changes, .. } if !changes.is_empty() && self.dry_run => Outcome::Planned,
-            Entry { ref changes, .. } if !changes.is_empty() => Outcome::Applied,
-            Entry { ref refusals, .. } if !refusals.is_empty() => Outcome::Refused,
-            _ => Outcome::Unchanged,
-        };
+        entry.outcome = outcome(&entry, if self.dry_run { Outcome::Planned } else { Outcome::Applied });
         entry
     }
 
@@ -335,8 +350,30 @@ impl<E: Ec2Write> Reconciler<'_, E> {
                 break;
             }
         }
-        entry.notes.push(format!("The launch permissions were changed and not confirmed: {trouble}. The next look settles it."));
+        entry.notes.push(format!(
+            "The launch permissions were changed and not confirmed: {}. The next look settles it.",
+            trouble.trim_end_matches('.')
+        ));
         ReadBack { after, confirmed: false }
+    }
+}
+
+/// A plan that nobody carries out.
+fn proposed(id: ImageId, plan: Plan) -> Entry {
+    let Plan { changes, refusals, notes } = plan;
+    let changes = changes.into_iter().map(|change| Applied { change, read_back: None, permitted: None }).collect();
+    let mut entry = Entry { changes, refusals, notes, ..Entry::new(id, Outcome::Unchanged) };
+    entry.outcome = outcome(&entry, Outcome::Planned);
+    entry
+}
+
+/// What became of an image, by what its entry tells; changes are an outcome of their own.
+fn outcome(entry: &Entry, with_changes: Outcome) -> Outcome {
+    match entry {
+        Entry { error: Some(_), .. } => Outcome::Failed,
+        Entry { changes, .. } if !changes.is_empty() => with_changes,
+        Entry { refusals, .. } if !refusals.is_empty() => Outcome::Refused,
+        _ => Outcome::Unchanged,
     }
 }
 
@@ -357,5 +394,147 @@ fn refused_by_ec2(id: ImageId, change: &Change, error: &CallError) -> Refusal {
         ),
         resource: id.to_string(),
         ec2_code: Some(error.code.clone().into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::{
+        guardrail::AllowedGrantees,
+        policy::Policy,
+        ports::{Listing, Page},
+        testing::{facts, grantees, image, now},
+    };
+
+    /// An EC2 of one image, which counts what is asked of it.
+    struct OneImage {
+        image: RefCell<Image>,
+        launch_permissions: RefCell<LaunchPermissions>,
+        writes: RefCell<Vec<Change>>,
+    }
+
+    impl Ec2 for OneImage {
+        async fn images(&self, _: &[ImageId]) -> Result<Vec<Image>, CallError> {
+            Ok(vec![self.image.borrow().clone()])
+        }
+
+        async fn image_ids(&self, _: &Listing, _: Option<String>) -> Result<Page, CallError> {
+            Ok(Page { ids: vec![self.image.borrow().id], next: None })
+        }
+
+        async fn launch_permissions(&self, _: ImageId) -> Result<LaunchPermissions, CallError> {
+            Ok(self.launch_permissions.borrow().clone())
+        }
+
+        async fn snapshots(&self, _: &[&str]) -> Result<BTreeMap<String, Option<bool>>, CallError> {
+            Ok(facts(&[("snap-1", Some(true))]).snapshots)
+        }
+
+        async fn block_public_access(&self) -> Result<Option<bool>, CallError> {
+            Ok(Some(false))
+        }
+    }
+
+    impl Ec2Write for OneImage {
+        async fn modify(&self, _: ImageId, change: &Change, dry_run: bool) -> Result<(), CallError> {
+            self.writes.borrow_mut().push(change.clone());
+            if dry_run {
+                return Ok(());
+            }
+            let mut image = self.image.borrow_mut();
+            match change {
+                Change::Description { to, .. } => image.description = Some(to.clone()),
+                Change::ImdsSupport { to, .. } => image.imds_support = Some(to.as_str().into()),
+                Change::LaunchPermission(change) => {
+                    let mut current = self.launch_permissions.borrow_mut();
+                    *current = current.union(&change.add).filter(|grantee| !change.remove.contains(*grantee)).cloned().collect();
+                    image.public = current.contains(&Grantee::All);
+                }
+            }
+            Ok(())
+        }
+
+        async fn set_tag(&self, _: ImageId, _: &str, _: Option<&str>) -> Result<(), CallError> {
+            panic!("no status tag is set up")
+        }
+    }
+
+    /// Images of every outcome, with those who may launch them.
+    fn images() -> Vec<(Image, &'static str)> {
+        let share = |value| image().tag("ami-warden:launch-permission", value);
+        let public = || Image { public: true, ..image() };
+        vec![
+            (image(), ""),
+            (public(), "all"),
+            (Image { state: State::Pending, ..share("444455556666") }, ""),
+            (Image { state: State::Other("disabled".into()), ..share("444455556666") }, ""),
+            (share("444455556666").tag("ami-warden:hold", "x"), ""),
+            (share("444455556666"), "444455556666"),
+            (share("444455556666 -222233334444"), "222233334444 333344445555"),
+            (share("= 444455556666"), "222233334444 333344445555"),
+            (share("666677778888 -222233334444"), "222233334444"),
+            (share("= 666677778888"), "222233334444"),
+            (share("all"), ""),
+            (share("all -222233334444").device("/dev/xvda", Some("snap-1"), None), "222233334444"),
+            (public().tag("ami-warden:launch-permission", "-all").tag("ami-warden:description", "{ImageId}"), "all"),
+            (share("bob").tag("ami-warden:description", "new").tag("ami-warden:imds-support", "v2.0"), ""),
+            (image().tag("ami-warden:descripton", "new").tag("ami-warden:description", "{Nam}"), ""),
+        ]
+    }
+
+    fn without_call_results(entry: &Entry) -> Entry {
+        let mut entry = entry.clone();
+        for change in &mut entry.changes {
+            (change.read_back, change.permitted) = (None, None);
+        }
+        entry
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_preview_makes_no_write_and_tells_what_a_dry_run_tells_and_what_is_then_done() {
+        let patience = Patience::until(Instant::now() + Duration::from_secs(60));
+        let guardrails = Guardrails {
+            allow_public: true,
+            allowed_grantees: AllowedGrantees::These(grantees("444455556666")),
+            max_removals: None,
+        };
+        let policy = Policy::default();
+        let mut outcomes = std::collections::BTreeSet::new();
+        for (image, launch_permissions) in images() {
+            let ec2 = OneImage {
+                image: RefCell::new(image.clone()),
+                launch_permissions: RefCell::new(grantees(launch_permissions)),
+                writes: RefCell::default(),
+            };
+            let reconciler = |dry_run| Reconciler {
+                ec2: &ec2,
+                patience: &patience,
+                guardrails: &guardrails,
+                context: Context { policy: &policy, organization: None, partition: "aws" },
+                tag_prefix: "ami-warden:",
+                status_tag: None,
+                dry_run,
+                explain: true,
+                now: now(),
+            };
+            let preview = reconciler(true).preview(&image).await;
+            assert_eq!(*ec2.writes.borrow(), [], "{preview:?}");
+            assert_eq!(preview, without_call_results(&reconciler(true).by_tags(&image).await));
+            let planned: Vec<Change> = preview.changes.iter().map(|applied| applied.change.clone()).collect();
+            assert_eq!(*ec2.writes.take(), planned);
+
+            let done = reconciler(false).by_tags(&image).await;
+            assert_eq!(*ec2.writes.take(), planned);
+            assert_eq!(done.refusals, preview.refusals);
+            let image = ec2.image.borrow().clone();
+            let settled = reconciler(true).preview(&image).await;
+            assert_eq!(settled.changes, [], "what is done is done");
+            outcomes.insert(preview.outcome);
+        }
+        use Outcome::{Deferred, Planned, Refused, Skipped, Unchanged};
+        assert_eq!(outcomes, [Planned, Unchanged, Refused, Deferred, Skipped].into());
     }
 }

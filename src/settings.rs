@@ -75,7 +75,7 @@ impl Settings {
             read(ALLOWED_GRANTEES_PARAMETER).parse(|value| match (&allowed_grantees.value, &policy_path) {
                 (Some(_), _) => Err(format!("{ALLOWED_GRANTEES} is set too; set one of them")),
                 (None, Some(path)) if value == *path || value.starts_with(&format!("{path}/")) => {
-                    Err(format!("it is below {POLICY_PATH} ({path}); those who edit the policy must not widen the guardrail"))
+                    Err(format!("it is below {POLICY_PATH} ({path}); those who edit the policy must not widen the guardrail, so choose a name outside it"))
                 }
                 _ => check_parameter_name(value),
             })?;
@@ -124,9 +124,9 @@ fn parse_flag(value: &str) -> Result<bool, String> {
 fn check_tag_prefix(value: &str) -> Result<String, String> {
     let portable = |character: char| character.is_alphanumeric() || " +-=._:/@".contains(character);
     if value.starts_with("aws:") {
-        Err("tags that begin with aws: belong to AWS".into())
+        Err("tags that begin with aws: belong to AWS; choose another prefix".into())
     } else if value.starts_with("ec2:SharedTag/") {
-        Err("tags that begin with ec2:SharedTag/ come from other accounts".into())
+        Err("tags that begin with ec2:SharedTag/ come from other accounts; choose another prefix".into())
     } else if !value.chars().all(portable) || value.chars().count() > 64 {
         Err("expected at most 64 letters, digits, spaces and + - = . _ : / @".into())
     } else {

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, marker::PhantomData};
 
 use aws_sdk_ec2::{
     Client,
+    config::{ConfigBag, Intercept, RuntimeComponents, interceptors::AfterDeserializationInterceptorContextRef},
+    error::BoxError,
     operation::describe_images::builders::DescribeImagesFluentBuilder,
     types::{
         self, AttributeValue, Filter, ImageAttributeName, LaunchPermission, LaunchPermissionModifications, PermissionGroup, Tag,
@@ -23,6 +25,20 @@ use crate::{
 pub struct Ec2Client<Access>(Client, PhantomData<Access>);
 
 /// A client that has no call that changes anything.
+///
+/// ```compile_fail
+/// # use ami_warden::{aws::{Ec2Client, ReadOnly}, ports::Ec2Write};
+/// fn changes_images<E: Ec2Write>() {}
+/// changes_images::<Ec2Client<ReadOnly>>();
+/// ```
+///
+/// The same compiles with [`ReadWrite`], so it is the missing call that stops the compiler:
+///
+/// ```
+/// # use ami_warden::{aws::{Ec2Client, ReadWrite}, ports::Ec2Write};
+/// fn changes_images<E: Ec2Write>() {}
+/// changes_images::<Ec2Client<ReadWrite>>();
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOnly;
 
@@ -135,7 +151,7 @@ impl Ec2Write for Ec2Client<ReadWrite> {
                 call.launch_permission(modifications)
             }
         };
-        match call.send().await.map_err(|error| call_error(OPERATION, &error)) {
+        match call.customize().interceptor(AnswerOf(OPERATION)).send().await.map_err(|error| call_error(OPERATION, &error)) {
             Ok(_) => Ok(()),
             // EC2's way of saying that a dry run would have been permitted.
             Err(error) if dry_run && error.code == "DryRunOperation" => Ok(()),
@@ -147,15 +163,40 @@ impl Ec2Write for Ec2Client<ReadWrite> {
         let tag = Tag::builder().key(key);
         match value {
             Some(value) => {
-                let call = self.0.create_tags().resources(id.to_string()).tags(tag.value(value).build());
-                call.send().await.map(drop).map_err(|error| call_error("CreateTags", &error))
+                let call = self.0.create_tags().resources(id.to_string()).tags(tag.value(value).build()).customize();
+                call.interceptor(AnswerOf("CreateTags")).send().await.map(drop).map_err(|error| call_error("CreateTags", &error))
             }
             // Without a value in the request the tag goes whatever it says.
             None => {
-                let call = self.0.delete_tags().resources(id.to_string()).tags(tag.build());
-                call.send().await.map(drop).map_err(|error| call_error("DeleteTags", &error))
+                let call = self.0.delete_tags().resources(id.to_string()).tags(tag.build()).customize();
+                call.interceptor(AnswerOf("DeleteTags")).send().await.map(drop).map_err(|error| call_error("DeleteTags", &error))
             }
         }
+    }
+}
+
+/// Takes only EC2's own answer to a change for a change that was made.
+///
+/// The SDK reads nothing from these answers, so to it any page with status 200 would do, a proxy's greeting too.
+#[derive(Debug)]
+struct AnswerOf(&'static str);
+
+impl Intercept for AnswerOf {
+    fn name(&self) -> &'static str {
+        "AnswerOf"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let body = context.response().body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
+        if context.output_or_error().is_ok() && !body.contains(&format!("<{}Response", self.0)) {
+            return Err("what was answered is not EC2's answer to this call".into());
+        }
+        Ok(())
     }
 }
 
@@ -228,4 +269,45 @@ fn write_grantee(grantee: &Grantee) -> LaunchPermission {
         Grantee::All => permission.group(PermissionGroup::All),
     }
     .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use aws_sdk_ec2::operation::modify_image_attribute::ModifyImageAttributeInput;
+
+    use super::*;
+    use crate::request::Request;
+
+    /// The fields of a type that the SDK generated from EC2's model, by their names there. Only `{:?}` lists them all.
+    fn fields(empty: &impl std::fmt::Debug) -> BTreeSet<String> {
+        let text = format!("{empty:?}");
+        let (_, fields) = text.split_once('{').unwrap();
+        let names = fields.trim_end_matches(['}', ' ']).split(',').map(|field| {
+            let (name, value) = field.split_once(':').unwrap();
+            assert_eq!(value.trim(), "None", "{text}");
+            let word = |word: &str| word[..1].to_uppercase() + &word[1..];
+            name.trim().split('_').map(word).collect::<String>()
+        });
+        names.collect()
+    }
+
+    fn keys(keys: &[&str]) -> BTreeSet<String> {
+        keys.iter().map(|key| (*key).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_request_by_hand_knows_every_parameter_of_the_api() {
+        assert_eq!(fields(&ModifyImageAttributeInput::builder().build().unwrap()), keys(&Request::KEYS));
+        assert_eq!(fields(&AttributeValue::builder().build()), keys(&["Value"]));
+        assert_eq!(fields(&LaunchPermissionModifications::builder().build()), keys(&["Add", "Remove"]));
+        assert_eq!(
+            fields(&LaunchPermission::builder().build()),
+            keys(&["UserId", "Group", "OrganizationArn", "OrganizationalUnitArn"])
+        );
+        // Every value of the two enumerations: a new one is a new kind of request.
+        assert_eq!(PermissionGroup::values(), ["all"]);
+        assert_eq!(types::OperationType::values(), ["add", "remove"]);
+    }
 }

@@ -20,6 +20,8 @@ pub struct Clients<Access> {
     pub ec2: Ec2Client<Access>,
     /// Parameter Store.
     pub parameters: SsmClient,
+    /// The Region they talk to, where one is set.
+    pub region: Option<String>,
 }
 
 /// How long one attempt of a call may take. Long enough for a full page of `DescribeImages`, short enough to try again within an
@@ -36,6 +38,7 @@ impl<Access> Clients<Access> {
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build())
             .load()
             .await;
-        Self { ec2: Ec2Client::new(&config), parameters: SsmClient::new(&config) }
+        let region = config.region().map(ToString::to_string);
+        Self { ec2: Ec2Client::new(&config), parameters: SsmClient::new(&config), region }
     }
 }

@@ -17,15 +17,18 @@ impl SsmClient {
 
 impl Parameters for SsmClient {
     async fn below(&self, path: &str) -> Result<Vec<(String, String)>, CallError> {
+        const OPERATION: &str = "GetParametersByPath";
         let mut parameters = Vec::new();
         let mut token = None;
         loop {
             // Ten are the most that a page can hold.
             let page = self.0.get_parameters_by_path().path(path).recursive(true).max_results(10).set_next_token(token);
-            let page = page.send().await.map_err(|error| call_error("GetParametersByPath", &error))?;
-            parameters.extend(
-                page.parameters.unwrap_or_default().into_iter().filter_map(|parameter| parameter.name.zip(parameter.value)),
-            );
+            let page = page.send().await.map_err(|error| call_error(OPERATION, &error))?;
+            // An answer that leaves out the rules must not pass for a policy without rules.
+            for parameter in page.parameters.ok_or_else(|| incomplete(OPERATION, "parameters"))? {
+                let (name, value) = parameter.name.zip(parameter.value).ok_or_else(|| incomplete(OPERATION, "name or value"))?;
+                parameters.push((name, value));
+            }
             token = page.next_token.filter(|token| !token.is_empty());
             if token.is_none() {
                 return Ok(parameters);
@@ -36,11 +39,15 @@ impl Parameters for SsmClient {
     async fn value(&self, name: &str) -> Result<String, CallError> {
         const OPERATION: &str = "GetParameter";
         let answer = self.0.get_parameter().name(name).send().await.map_err(|error| call_error(OPERATION, &error))?;
-        answer.parameter.and_then(|parameter| parameter.value).ok_or_else(|| CallError {
-            operation: OPERATION,
-            code: "UnreadableAnswer".into(),
-            message: "the answer holds no value".into(),
-            kind: ErrorKind::Transient,
-        })
+        answer.parameter.and_then(|parameter| parameter.value).ok_or_else(|| incomplete(OPERATION, "value"))
+    }
+}
+
+fn incomplete(operation: &'static str, what: &str) -> CallError {
+    CallError {
+        operation,
+        code: "UnreadableAnswer".into(),
+        message: format!("the answer holds no {what}"),
+        kind: ErrorKind::Transient,
     }
 }

@@ -4,14 +4,17 @@
 
 mod bad_input;
 mod by_hand;
+mod crashes;
 mod description_and_imds;
 mod dry_run;
 mod events;
 mod failures;
+mod faults;
 mod guardrails;
 mod launch_permission;
 mod logs;
 mod order;
+mod order_of_events;
 mod policy;
 mod settings;
 mod sweep;

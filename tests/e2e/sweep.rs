@@ -112,10 +112,11 @@ fn an_image_that_fails_does_not_stop_the_others_and_keeps_the_event() {
 
 #[test]
 fn three_thousand_images_are_each_covered_once_by_a_chain_of_short_invocations() {
-    let emulator = Config { largest_page: Some(700), latency: Duration::from_millis(2), ..Config::default() };
+    // What was begun has a second or more to finish in: enough on a slow machine too, so that each is counted once.
+    let emulator = Config { largest_page: Some(700), latency: Duration::from_millis(20), ..Config::default() };
     let mut function = World::with(emulator).permissive().start();
     add_images(&function.emulator, 3000, |n, image| if n % 2 == 0 { shared(n, image) } else { image.tag("Name", "other") });
-    let answers = chain(&mut function, Duration::from_millis(1500), json!({ "Sweep": {} }));
+    let answers = chain(&mut function, Duration::from_secs(5), json!({ "Sweep": {} }));
     assert!(answers.len() > 1, "one invocation sufficed: the test shows nothing");
     assert_eq!(count(&answers, "applied"), 1500);
     let writes = function.emulator.calls_of("ModifyImageAttribute");
@@ -127,9 +128,9 @@ fn three_thousand_images_are_each_covered_once_by_a_chain_of_short_invocations()
 
 #[test]
 fn images_that_come_and_go_between_two_links_disturb_nobody() {
-    let mut function = World::with(Config { latency: Duration::from_millis(5), ..Config::default() }).permissive().start();
+    let mut function = World::with(Config { latency: Duration::from_millis(20), ..Config::default() }).permissive().start();
     add_images(&function.emulator, 600, |n, image| shared(n, if n % 2 == 0 { image } else { image.tag("odd", "1") }));
-    let first = function.invoke_for(Duration::from_millis(700), &json!({ "Sweep": {} }).to_string()).unwrap();
+    let first = function.invoke_for(Duration::from_secs(2), &json!({ "Sweep": {} }).to_string()).unwrap();
     let after = first["Continue"]["Sweep"]["After"].as_str().unwrap().to_owned();
     let done = usize::try_from(count(std::slice::from_ref(&first), "applied")).unwrap();
     assert_eq!(after, nth(done - 1), "all up to the last one begun are done");
@@ -147,12 +148,12 @@ fn images_that_come_and_go_between_two_links_disturb_nobody() {
 
 #[test]
 fn a_call_that_tagged_a_thousand_images_is_finished_in_links() {
-    let mut function = World::with(Config { latency: Duration::from_millis(5), ..Config::default() }).permissive().start();
+    let mut function = World::with(Config { latency: Duration::from_millis(20), ..Config::default() }).permissive().start();
     add_images(&function.emulator, 1000, shared);
     let mut tagged = event("call-create-tags");
     let items: Vec<Value> = (0..1000).map(|n| json!({ "resourceId": nth(n) })).collect();
     tagged["detail"]["requestParameters"]["resourcesSet"]["items"] = json!(items);
-    let answers = chain(&mut function, Duration::from_millis(1500), tagged);
+    let answers = chain(&mut function, Duration::from_secs(4), tagged);
     assert!(answers.len() > 1, "one invocation sufficed: the test shows nothing");
     assert_eq!(count(&answers, "applied"), 1000);
     assert_eq!(function.emulator.calls_of("ModifyImageAttribute").len(), 1000);
@@ -160,10 +161,10 @@ fn a_call_that_tagged_a_thousand_images_is_finished_in_links() {
 
 #[test]
 fn failed_images_travel_with_the_rest_and_the_last_link_fails_if_they_still_do() {
-    let mut function = World::with(Config { latency: Duration::from_millis(5), ..Config::default() }).permissive().start();
+    let mut function = World::with(Config { latency: Duration::from_millis(20), ..Config::default() }).permissive().start();
     add_images(&function.emulator, 600, shared);
     function.emulator.fault(Fault::error("ModifyImageAttribute", "UnauthorizedOperation").with("ImageId", &nth(3)).forever());
-    let first = function.invoke_for(Duration::from_millis(700), &json!({ "Sweep": {} }).to_string()).unwrap();
+    let first = function.invoke_for(Duration::from_secs(2), &json!({ "Sweep": {} }).to_string()).unwrap();
     assert_eq!(first["Continue"]["ImageIds"], json!([nth(3)]));
     assert!(first["Continue"]["Sweep"]["After"].is_string());
 
@@ -179,11 +180,11 @@ fn failed_images_travel_with_the_rest_and_the_last_link_fails_if_they_still_do()
 
 #[test]
 fn a_chain_that_gets_nowhere_ends() {
-    let mut function = World::with(Config { latency: Duration::from_millis(5), ..Config::default() }).permissive().start();
+    let mut function = World::with(Config { latency: Duration::from_millis(20), ..Config::default() }).permissive().start();
     add_images(&function.emulator, 600, shared);
     function.emulator.fault(Fault::error("ModifyImageAttribute", "UnauthorizedOperation").forever());
     let ids: Vec<String> = (0..600).map(nth).collect();
-    let failed = function.invoke_for(Duration::from_millis(700), &json!({ "ImageIds": ids }).to_string()).unwrap_err();
+    let failed = function.invoke_for(Duration::from_secs(2), &json!({ "ImageIds": ids }).to_string()).unwrap_err();
     assert_eq!(failed.error_type, "ImagesFailed");
     let answer: Value = serde_json::from_str(&failed.error_message).unwrap();
     let left = answer["Continue"]["ImageIds"].as_array().unwrap();
@@ -192,9 +193,9 @@ fn a_chain_that_gets_nowhere_ends() {
 
 #[test]
 fn a_dry_run_stays_one_over_the_whole_chain() {
-    let mut function = World::with(Config { latency: Duration::from_millis(5), ..Config::default() }).permissive().start();
+    let mut function = World::with(Config { latency: Duration::from_millis(20), ..Config::default() }).permissive().start();
     add_images(&function.emulator, 600, shared);
-    let answers = chain(&mut function, Duration::from_millis(700), json!({ "Sweep": {}, "DryRun": true }));
+    let answers = chain(&mut function, Duration::from_secs(2), json!({ "Sweep": {}, "DryRun": true }));
     assert!(answers.len() > 1, "one invocation sufficed: the test shows nothing");
     assert_eq!(count(&answers, "planned"), 600);
     assert!(function.emulator.writes().is_empty());

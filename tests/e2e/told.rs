@@ -21,10 +21,7 @@ fn an_image_with_refusals_carries_them_and_loses_them_when_the_reason_is_gone() 
     function.look();
     let value = format!("public-not-allowed:{IMAGE} grantee-not-allowed:444455556666");
     assert_eq!(status(&function).as_deref(), Some(value.as_str()));
-    assert_eq!(
-        tag_writes(&function),
-        [format!("CreateTags ResourceId.1={IMAGE} Tag.1.Key=image-status Tag.1.Value={value}")]
-    );
+    assert_eq!(tag_writes(&function), [format!("CreateTags ResourceId.1={IMAGE} Tag.1.Key=image-status Tag.1.Value={value}")]);
 
     // The tag's own event brings the image back: nothing is written, so nothing goes round in circles.
     let mut own_event = event("tag-changed");

@@ -72,6 +72,35 @@ impl World {
 
     /// Starts the function.
     pub fn start(self) -> Function {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let Sandbox { process, server, runtime_api, events, answered, readers } = Sandbox::launch(&self.vars, &log);
+        Function {
+            emulator: self.emulator,
+            vars: self.vars,
+            process,
+            server,
+            runtime_api: Some(runtime_api),
+            events: Some(events),
+            answered,
+            log,
+            readers,
+            invocations: 0,
+        }
+    }
+}
+
+/// The function's process and the Runtime API that feeds it.
+struct Sandbox {
+    process: Child,
+    server: Arc<Server>,
+    runtime_api: JoinHandle<()>,
+    events: Sender<Invocation>,
+    answered: Receiver<Answered>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Sandbox {
+    fn launch(vars: &BTreeMap<String, String>, log: &Arc<Mutex<Vec<String>>>) -> Self {
         let (events, next) = channel();
         let (answers, answered) = channel();
         let server = Arc::new(Server::http("127.0.0.1:0").unwrap());
@@ -82,25 +111,14 @@ impl World {
         });
         let mut process = Command::new(binary())
             .env_clear()
-            .envs(&self.vars)
+            .envs(vars)
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let readers = vec![collect(process.stdout.take().unwrap(), &log), collect(process.stderr.take().unwrap(), &log)];
-        Function {
-            emulator: self.emulator,
-            process,
-            server,
-            runtime_api: Some(runtime_api),
-            events: Some(events),
-            answered,
-            log,
-            readers,
-            invocations: 0,
-        }
+        let readers = vec![collect(process.stdout.take().unwrap(), log), collect(process.stderr.take().unwrap(), log)];
+        Self { process, server, runtime_api, events, answered, readers }
     }
 }
 
@@ -172,6 +190,7 @@ pub struct Failed {
 /// The function, running.
 pub struct Function {
     pub emulator: Emulator,
+    vars: BTreeMap<String, String>,
     process: Child,
     server: Arc<Server>,
     runtime_api: Option<JoinHandle<()>>,
@@ -202,11 +221,38 @@ impl Function {
 
     /// Invokes the function with this text for a deadline.
     pub fn invoke_until(&mut self, deadline_ms: u128, event: &str) -> Answered {
+        self.begin(deadline_ms, event);
+        self.answered.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no answer; the log:\n{}", self.log().join("\n")))
+    }
+
+    /// Begins an invocation and does not wait for what becomes of it.
+    pub fn begin(&mut self, deadline_ms: u128, event: &str) {
         self.invocations += 1;
         let request_id = format!("request-{}", self.invocations);
         let events = self.events.as_ref().unwrap();
         events.send(Invocation { event: event.to_owned(), request_id, deadline_ms }).unwrap();
-        self.answered.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no answer; the log:\n{}", self.log().join("\n")))
+    }
+
+    /// Kills the process, as when a sandbox is lost, and starts a fresh one beside the same EC2.
+    pub fn crash(&mut self) {
+        self.end();
+        let Sandbox { process, server, runtime_api, events, answered, readers } = Sandbox::launch(&self.vars, &self.log);
+        (self.process, self.server, self.answered, self.readers) = (process, server, answered, readers);
+        (self.runtime_api, self.events) = (Some(runtime_api), Some(events));
+    }
+
+    /// Ends the process and what feeds it.
+    fn end(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        self.events = None;
+        self.server.unblock();
+        if let Some(runtime_api) = self.runtime_api.take()
+            && runtime_api.join().is_err()
+            && !std::thread::panicking()
+        {
+            panic!("the Runtime API was used in a way it does not know");
+        }
     }
 
     /// The entry of the only image.
@@ -248,11 +294,20 @@ impl Function {
         panic!("still running; the log:\n{}", self.log().join("\n"))
     }
 
+    /// The memory the function holds now, in megabytes (Linux only).
+    pub fn memory_mb(&self) -> f64 {
+        self.memory_of("VmRSS:")
+    }
+
     /// The most memory the function has held so far, in megabytes (Linux only).
     pub fn peak_memory_mb(&self) -> f64 {
+        self.memory_of("VmHWM:")
+    }
+
+    fn memory_of(&self, field: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+        let memory = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        memory.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
     }
 
     /// The requests since the last time, in their order, as `Action Name=value …` without what every request of its kind holds.
@@ -285,16 +340,7 @@ impl Function {
 
 impl Drop for Function {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        self.events = None;
-        self.server.unblock();
-        if let Some(runtime_api) = self.runtime_api.take()
-            && runtime_api.join().is_err()
-            && !std::thread::panicking()
-        {
-            panic!("the Runtime API was used in a way it does not know");
-        }
+        self.end();
     }
 }
 

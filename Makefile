@@ -1,0 +1,163 @@
+# `make` or `make help` lists what there is. Needs Rust, a C compiler and Python 3 with venv; the rest is fetched, pinned, into .venv/ and target/.
+#
+# Everything is built by way of `cargo test`: `cargo build` resolves other features (those of the tests are left out), and using both would
+# compile the AWS SDK twice.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+FUNCTION := $(TARGET)/debug/ami-warden
+EMULATOR := $(TARGET)/debug/ec2-emulator
+RIE := $(TARGET)/demo/aws-lambda-rie
+DEMO := $(PYTHON) tests/demo/demo.py --function $(FUNCTION) --emulator $(EMULATOR) --rie $(RIE)
+
+# Nothing here needs an AWS account, so nothing here is shown one.
+unexport AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_DEFAULT_PROFILE AWS_ENDPOINT_URL AWS_ENDPOINT_URL_EC2
+export AWS_EC2_METADATA_DISABLED := true
+export SAM_CLI_TELEMETRY := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# $(call say,TEXT): what happens next.
+say = printf '\n==> %s\n' $(1)
+
+# $(call beat,WHAT): a sign of life every half minute, where Cargo shows no progress bar of its own.
+beat = if [ ! -t 2 ] || [ -n "$${CI:-}" ]; then \
+		( seconds=0; while sleep 30 >/dev/null 2>&1; do seconds=$$((seconds + 30)); echo "    still $(1): $$seconds s"; done ) & \
+		trap "kill $$! 2>/dev/null || true" EXIT; \
+	fi
+
+.PHONY: help
+help: ## This list
+	@echo 'make TARGET, where TARGET is one of'
+	@echo
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | awk -F '\t' '{ printf "  %-24s %s\n", $$1, $$2 }'
+
+# --- See it work ------------------------------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(RIE) compile ## Run the function on this machine and show what it does with six images (Linux)
+	@$(call say,'running the demo: EC2 emulator$(,) Runtime Interface Emulator$(,) the events of events/ (a second)')
+	@$(DEMO)
+
+.PHONY: invoke
+invoke: event-is-named $(RIE) compile ## The same world, one event: make invoke EVENT=events/look.json (Linux)
+	@$(DEMO) --event '$(EVENT)'
+
+# Asked before anything is compiled.
+.PHONY: event-is-named
+event-is-named:
+	@if [ ! -f '$(EVENT)' ]; then echo 'Which event? make invoke EVENT=FILE, where FILE may be one of'; ls events/*.json; exit 1; fi
+
+# --- Test -------------------------------------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: .venv/template/.done .venv/moto/.done ## All tests
+	@$(MAKE) --no-print-directory test-core test-all test-moto lint-template
+	@$(call say,'all tests passed')
+
+.PHONY: test-core
+test-core: ## The core alone, without the AWS SDK: seconds
+	@$(call say,'testing the core without the AWS SDK (a minute the first time$(,) then seconds)')
+	@cargo test --locked --no-default-features
+
+.PHONY: test-all
+test-all: compile
+	@$(call say,'testing everything$(,) end to end over HTTP against the EC2 emulator')
+	@$(call beat,testing); cargo test --locked --workspace
+
+.PHONY: test-moto
+test-moto: compile .venv/moto/.done ## Launch permissions against stock moto, a second opinion
+	@$(call say,'testing launch permissions against stock moto$(,) a second opinion')
+	@AMI_WARDEN_BINARY='$(abspath $(FUNCTION))' .venv/moto/bin/python tests/moto/run.py
+
+.PHONY: lint-template
+lint-template: .venv/template/.done ## The SAM template, its event patterns and policies, the schema of rules
+	@$(call say,'testing the template$(,) its event patterns and policies')
+	@$(call beat,testing); .venv/template/bin/python -m pytest -q -p no:cacheprovider tests/template tests/rules
+
+.PHONY: lint-template-mutations
+lint-template-mutations: .venv/template/.done ## Break the template on purpose and see that lint-template notices (4 minutes)
+	@.venv/template/bin/python tests/template/mutations.py
+
+.PHONY: e2e
+e2e: compile .venv/template/.done .venv/sam/.done ## sam build, sam deploy to an emulated account, events through the deployed rules
+	@$(call say,'building as SAM does: the AWS SDK once more$(,) optimised (10 minutes the first time)$(,) then deploying to an emulated account')
+	@$(call beat,building and deploying); .venv/template/bin/python tests/template/e2e.py --sam .venv/sam/bin/sam --emulator $(EMULATOR)
+
+# --- Check ------------------------------------------------------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: ## Formatting and clippy
+	@$(call say,'cargo fmt --check')
+	@cargo fmt --all --check
+	@$(call say,'cargo clippy (the AWS SDK is checked once more the first time: some minutes)')
+	@$(call beat,checking); cargo clippy --locked --workspace --all-targets -- -D warnings
+	@cargo clippy --locked --no-default-features --all-targets -- -D warnings
+
+.PHONY: check
+check: lint test demo e2e ## Everything that CI runs: lint, test, demo, e2e
+	@$(call say,'all checks passed')
+
+# --- Build ------------------------------------------------------------------------------------------------------------------------------
+
+.PHONY: compile
+compile:
+	@if compgen -G '$(TARGET)/debug/deps/libaws_sdk_ec2-*.rmeta' >/dev/null; then $(call say,'compiling'); \
+	else $(call say,'compiling: the AWS SDK for EC2 takes about 6 minutes the first time$(,) on two cores'); fi
+	@$(call beat,compiling); cargo test --locked --workspace --no-run
+
+.PHONY: build
+build: .venv/build/.done ## The release zip for Lambda (ARCH=arm64 for Graviton)
+	@$(call say,'building for Lambda: the AWS SDK once more$(,) optimised (5 minutes or more the first time)')
+	@PATH="$$PWD/.venv/build/bin:$$PATH"; $(call beat,building); \
+	cargo lambda build --locked --release --output-format zip $(if $(filter arm64,$(ARCH)),--arm64)
+	@ls -l $(TARGET)/lambda/ami-warden/bootstrap.zip
+
+# --- Measure ----------------------------------------------------------------------------------------------------------------------------
+
+.PHONY: bench-sweep
+bench-sweep: .venv/build/.done ## How fast a sweep is against EC2's limits, and its memory (5 minutes, after the build)
+	@$(call say,'building the function as it is deployed$(,) if need be')
+	@PATH="$$PWD/.venv/build/bin:$$PATH"; $(call beat,building); cargo lambda build --locked --release --bin ami-warden
+	@$(call say,'measuring')
+	@AMI_WARDEN_BINARY="$(abspath $(TARGET))/lambda/ami-warden/bootstrap" cargo bench --locked --no-default-features --bench sweep
+
+.PHONY: clean
+clean: ## Remove what the other targets made, except the compiled code
+	rm -rf .venv .aws-sam $(TARGET)/demo
+	@echo "Kept: $(TARGET)/, since compiling the AWS SDK takes minutes. \`cargo clean\` removes it."
+
+# --- Tools ------------------------------------------------------------------------------------------------------------------------------
+
+# One environment for each concern: some pin different versions of the same package.
+venv = $(call say,'setting up $(1) ($(2))'); \
+	rm -rf $(1); \
+	$(PYTHON) -m venv $(1) || { echo 'Python cannot make virtual environments here. On Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
+
+.venv/template/.done .venv/moto/.done: .venv/%/.done: tests/%/requirements.txt
+	@$(call venv,.venv/$*,under a minute)
+	@.venv/$*/bin/pip install --quiet -r $<
+	@touch $@
+
+.venv/sam/.done: tests/template/requirements-sam.txt
+	@$(call venv,.venv/sam,a minute)
+	@.venv/sam/bin/pip install --quiet -r $<
+	@touch $@
+
+.venv/build/.done: tests/template/requirements-sam.txt
+	@$(call venv,.venv/build,under a minute)
+	@.venv/build/bin/pip install --quiet --constraint $< cargo-lambda
+	@touch $@
+
+$(RIE): tests/demo/rie.py tests/template/requirements-sam.txt
+	@$(call venv,.venv/demo,seconds)
+	@$(call say,'fetching the Lambda Runtime Interface Emulator (a wheel of 8 MB)')
+	@.venv/demo/bin/python tests/demo/rie.py $@
+
+, := ,

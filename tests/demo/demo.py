@@ -1,0 +1,271 @@
+#!/usr/bin/env python3
+"""What ami-warden does, shown on a few images, on this machine alone.
+
+    make demo                                      the whole story; exits with an error if it is not as it must be
+    make invoke EVENT=events/look.json             one event, and the answer as it is
+
+The function runs as Lambda runs it, under the real Runtime Interface Emulator. EC2 is the project's emulator, which refuses what EC2
+refuses. Python's standard library is all this needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import show
+from world import ORGANIZATION, ROOT, SETTINGS, Trouble, World
+
+SHARED = "ami-0123456789abcdef0"  # the image of most files in events/
+ENCRYPTED = "ami-0fedcba9876543210"
+PRODUCT = "ami-0aaaabbbbccccdddd"
+PENDING = "ami-0123abcd0123abcd0"
+FOREIGN = "ami-0999988887777666a"
+GUIDE = "ami-0abcdef1234567890"  # the image of the EC2 User Guide's own examples
+
+SHARE_TAG, DESCRIPTION_TAG = "ami-warden:launch-permission", "ami-warden:description"
+
+IMAGES = [
+    {
+        "ImageId": SHARED,
+        "Name": "golden-ubuntu",
+        "Tags": {"release": "stable", SHARE_TAG: "444455556666 o-exampleorgid", DESCRIPTION_TAG: "{Name}, release {tag:release}"},
+    },
+    {
+        "ImageId": ENCRYPTED,
+        "Name": "payroll-server",
+        "BlockDevices": [{"DeviceName": "/dev/xvda", "SnapshotId": "snap-0fedcba9876543210", "Encrypted": True}],
+        "Tags": {SHARE_TAG: "all"},
+    },
+    {"ImageId": PRODUCT, "Name": "from-the-marketplace", "ProductCodes": ["774F4FF8"], "Tags": {SHARE_TAG: "all"}},
+    {"ImageId": PENDING, "Name": "still-being-made", "State": "pending", "Tags": {SHARE_TAG: "444455556666"}},
+    {"ImageId": FOREIGN, "Name": "someone-elses", "OwnerId": "999988887777", "Tags": {SHARE_TAG: "all"}},
+    {"ImageId": GUIDE, "Name": "by-hand"},
+]
+
+# Only for `make invoke`, so that each file in events/ finds its image.
+MORE_IMAGES = [{"ImageId": image_id, "Name": image_id} for image_id in ("ami-61a54008", "ami-5731123e")]
+
+WHY = {
+    "deferred": "the image is still pending; EC2's own event will bring it back when it is available",
+    "not-found": "this account owns no image of this id, and nobody else's is ever touched",
+    "no-directives": "no tag says anything about this image, so nothing is touched",
+}
+
+
+class Check:
+    """What must be so. It is all looked at before the end, and said."""
+
+    def __init__(self) -> None:
+        self.done, self.wrong = 0, []
+
+    def equal(self, what: str, found: object, expected: object) -> None:
+        self.done += 1
+        if found != expected:
+            self.wrong.append(f"{what}: expected {expected!r}, found {found!r}")
+
+
+class Demo:
+    def __init__(self, world: World) -> None:
+        self.world, self.check = world, Check()
+        self.rows: dict[str, list[list[str]]] = {}
+        self.requests: list[tuple[str, list[dict]]] = []
+
+    def run(self) -> bool:
+        images = {image["ImageId"]: image for image in IMAGES}
+        self.world.seed(IMAGES)
+
+        self.act("ami-available.json", "EC2 says: an image has become available", event("ami-available"))
+        self.expect(SHARED, "applied", after=["444455556666", ORGANIZATION])
+
+        named = [ENCRYPTED, PRODUCT, FOREIGN]
+        tagged = event("call-create-tags")
+        tagged["detail"]["requestParameters"]["resourcesSet"]["items"] = [{"resourceId": each} for each in named]
+        self.act("call-create-tags.json", "CloudTrail says: three images were tagged \"all\"", tagged, adapted=True)
+        self.expect(ENCRYPTED, "refused", ["encrypted-snapshot"])
+        self.expect(PRODUCT, "refused", ["product-code"])
+        self.expect(FOREIGN, "skipped", asked="all (its owner's tag)")
+
+        created = event("call-create-image")
+        created["detail"]["responseElements"]["imageId"] = PENDING
+        self.act("call-create-image.json", "CloudTrail says: an image is being made", created, adapted=True)
+        self.expect(PENDING, "deferred")
+
+        for name, title, outcome, after in [
+            ("guide-1-make-public", "By hand: make it public", "applied", ["all"]),
+            ("guide-2-verify", "By hand: look at it", "skipped", ["all"]),
+            ("guide-3-make-private-again", "By hand: make it private again", "applied", []),
+        ]:
+            request = event(name)
+            self.act(f"{name}.json", title, request)
+            self.expect(GUIDE, outcome, after=after, asked=json.dumps(request), row=title.removeprefix("By hand: "))
+
+        self.act("sweep.json", "By hand: look at every image once more", event("sweep"))
+        self.check.equal("the sweep's summary", self.answer.get("Summary"), {"deferred": 1, "refused": 2, "unchanged": 1})
+        show.line("answer", f"Summary: {json.dumps(self.answer.get('Summary'))}")
+        show.line("", "What is settled stays as it is, and what was refused is refused again: no request that changes anything.")
+
+        show.heading("At a glance")
+        show.table(["image", "asked for", "outcome", "may launch before", "and after"], list(self.rows.values()), coloured=2)
+
+        show.heading("Every request that reached EC2, in order")
+        for name, calls in self.requests:
+            print(show.paint(f"events/{name}", "bold"))
+            for call in calls:
+                show.request(call)
+        return self.verdict(images)
+
+    def act(self, name: str, title: str, payload: dict, adapted: bool = False) -> None:
+        """Sends one event and keeps what came of it."""
+        show.heading(f"{title}  (events/{name}{', with the ids below' if adapted else ''})")
+        self.before = {image["ImageId"]: self.world.image(image["ImageId"]).get("LaunchPermissions", []) for image in IMAGES}
+        self.answer, calls = self.world.invoke(payload)
+        self.requests.append((name, calls))
+        self.first = True
+        if not isinstance(self.answer, dict) or "errorType" in self.answer:
+            raise Trouble(f"events/{name}: the invocation failed: {json.dumps(self.answer)}")
+
+    def expect(
+        self, image_id: str, outcome: str, codes: list[str] = (), after: list[str] = (), asked: str | None = None, row: str | None = None
+    ) -> None:
+        """Shows what became of one image, and checks it against what must become of it."""
+        image = self.world.image(image_id)
+        before, now = self.before[image_id], image.get("LaunchPermissions", [])
+        entry = next((entry for entry in self.answer["Images"] if entry["ImageId"] == image_id), {})
+        found_codes = [refusal["Code"] for refusal in entry.get("Refusals", [])]
+        self.check.equal(f"{image_id}, outcome", entry.get("Outcome"), outcome)
+        self.check.equal(f"{image_id}, refusals", found_codes, list(codes))
+        self.check.equal(f"{image_id}, launch permissions", now, list(after))
+
+        if not self.first:
+            print()
+        self.first = False
+        verdict = " ".join([entry.get("Outcome", "no answer").upper(), *found_codes, *filter(None, [entry.get("Reason")])])
+        left = f"  {image_id}  {image['Name']}"
+        print(show.paint(left, "bold") + " " * max(2, show.WIDTH - len(left) - len(verdict)) + show.outcome(verdict))
+        wishes = {key: value for key, value in image.get("Tags", {}).items() if key.startswith("ami-warden:")}
+        if row:
+            show.line("asked", asked or "")
+        for index, (key, value) in enumerate(wishes.items()):
+            show.line("" if index else "asked", f"{key} = {value}")
+        self.tell(entry)
+        if now == before:
+            show.line("may launch", f"before and after: {show.grantees(now)}")
+        else:
+            show.line("may launch", f"before: {show.grantees(before)}")
+            show.line("", f"after:  {show.grantees(now)}", "green")
+
+        wanted = row or asked or wishes.get(SHARE_TAG, "")
+        self.rows[f"{image_id} {row}"] = [
+            [image_id],
+            wanted.split() if row is None and asked is None else [wanted],
+            [" ".join([entry.get("Outcome", "no answer"), *found_codes, *filter(None, [entry.get("Reason")])])],
+            [show.grantee(each) for each in before] or [show.OWNER_ONLY],
+            [show.grantee(each) for each in now] or [show.OWNER_ONLY],
+        ]
+
+    def tell(self, entry: dict) -> None:
+        label = "did"
+        for change in entry.get("Changes", []):
+            if change["Attribute"] == "launchPermission":
+                signs = [f"+ {show.grantee(each)}" for each in change["Add"]] + [f"- {show.grantee(each)}" for each in change["Remove"]]
+                show.line(label, f"launchPermission: {'  '.join(signs)}{'  (read back: confirmed)' if change.get('Confirmed') else ''}")
+            else:
+                show.line(label, f"{change['Attribute']}: {json.dumps(change['From'])} → {json.dumps(change['To'])}")
+            label = ""
+        label = "refused"
+        for refusal in entry.get("Refusals", []):
+            show.line(label, f"{refusal['Code']}: {refusal['Message']}", "red")
+            label = ""
+        why = WHY.get(entry.get("Reason") or entry.get("Outcome", ""))
+        if why:
+            show.line("why", why)
+        if "Public" in entry:
+            show.line("answer", f"Public: {json.dumps(entry['Public'])}")
+        for index, note in enumerate(entry.get("Notes", [])):
+            show.line("" if index else "note", note)
+
+    def verdict(self, images: dict[str, dict]) -> bool:
+        """Looks once more at what EC2 has, and at what it was asked, and says whether it is as it must be."""
+        final = {image_id: self.world.image(image_id).get("LaunchPermissions", []) for image_id in images}
+        for image_id in images:
+            expected = ["444455556666", ORGANIZATION] if image_id == SHARED else []
+            self.check.equal(f"{image_id}, launch permissions in the end", final[image_id], expected)
+        calls = [call for _, calls in self.requests for call in calls]
+        writes = [call for call in calls if call["Action"] == "ModifyImageAttribute"]
+        self.check.equal(
+            "the images that EC2 was asked to change, in order", [call["Params"]["ImageId"] for call in writes], [SHARED, SHARED, GUIDE, GUIDE]
+        )
+        self.check.equal("requests that EC2 refused", [call["Action"] for call in calls if call["ErrorCode"]], [])
+
+        print()
+        for wrong in self.check.wrong:
+            show.says(show.paint(f"WRONG  {wrong}", "bold", "red"))
+        if self.check.wrong:
+            return False
+        show.says(
+            f"{show.paint('As it must be:', 'bold', 'green')} {self.check.done} checks of outcomes, refusals and launch permissions passed; "
+            f"{len(calls)} requests to EC2, {len(writes)} of them writes, none refused by EC2."
+        )
+        return True
+
+
+def event(name: str) -> dict:
+    return json.loads((ROOT / "events" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def read_event(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise Trouble(f"{path}: {error}") from None
+
+
+def invoke(world: World, payload: object) -> bool:
+    """One event: the answer as it is, and the requests to EC2. False if the invocation failed."""
+    world.seed(IMAGES + MORE_IMAGES)
+    answer, calls = world.invoke(payload)
+    print(json.dumps(answer, indent=2, ensure_ascii=False))
+    print(show.paint("\nrequests to EC2:", "bold", "dim") + ("" if calls else " none"))
+    for call in calls:
+        show.request(call)
+    return isinstance(answer, dict) and "errorType" not in answer
+
+
+def stop(number: int, _frame: object) -> None:
+    # As an exception, so that everything that was started is ended on the way out.
+    sys.exit(128 + number)
+
+
+def main() -> int:
+    arguments = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    arguments.add_argument("--function", type=Path, required=True, help="the built function")
+    arguments.add_argument("--emulator", type=Path, required=True, help="the built EC2 emulator")
+    arguments.add_argument("--rie", type=Path, required=True, help="the Runtime Interface Emulator")
+    arguments.add_argument("--event", type=Path, help="send only this event and print the answer")
+    options = arguments.parse_args()
+    sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    programs = [path.resolve() for path in (options.function, options.emulator, options.rie)]
+    try:
+        payload = read_event(options.event) if options.event else None
+        with tempfile.TemporaryDirectory(prefix="ami-warden-demo-") as work, World(*programs, Path(work), SETTINGS) as world:
+            try:
+                good = invoke(world, payload) if options.event else Demo(world).run()
+            except Trouble as trouble:
+                raise Trouble(f"{trouble}\n{world.logs()}") from None
+            if not good and not options.event:
+                print(world.logs(), file=sys.stderr)
+    except Trouble as trouble:
+        print(f"demo: {trouble}", file=sys.stderr)
+        return 1
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""IAM: what the role may do, what the shipped policies deny, and that every condition key exists."""
+
+import json
+
+import parliament
+import pytest
+
+import iam
+import template
+
+EVERYTHING = {
+    "PolicyPath": "/ami-warden", "StatusTag": "image-status", "AllowedGranteesParameter": "/security/ami-grantees", "CloudTrailEvents": "true",
+}  # fmt: skip
+SHIPPED = sorted((template.ROOT / "deploy/policies").glob("*.json"))
+IMAGE = "arn:aws:ec2:eu-west-1::image/ami-0123456789abcdef0"
+OWN = {"ec2:Owner": "111122223333", "ec2:Region": "eu-west-1"}
+
+
+def role(stack, **parameters):
+    return stack(**parameters).policies()["Role/ami-warden"]
+
+
+def actions(document) -> set[str]:
+    return {action for statement in iam.statements(document) for action in iam.listed(statement["Action"])}
+
+
+def test_the_linter_sees_what_it_is_for():
+    """A linter that finds nothing proves nothing: each of these is a mistake that IAM accepts in silence."""
+
+    def findings(**changes):
+        statement = {
+            "Sid": "x", "Effect": "Allow", "Action": "ec2:ModifyImageAttribute", "Resource": "arn:aws:ec2:eu-west-1::image/*",
+            "Condition": {"StringEquals": {"ec2:Owner": "111122223333"}}, **changes,
+        }  # fmt: skip
+        return iam.lint({"Version": "2012-10-17", "Statement": [statement]})
+
+    assert findings() == []
+    assert findings(Action="ec2:ModifyImageAttributes")
+    assert findings(Action="ec2:Modify*")
+    assert findings(Resource="*")
+    assert findings(Resource="arn:aws:ec2:eu-west-1:111122223333:image/*"), "image ARNs have no account"
+    assert findings(Condition={"StringEquals": {"ec2:Add/group": "all"}}), "documented for snapshots only"
+    assert findings(Action="ec2:DeleteTags"), "DeleteTags has no ec2:Owner"
+    assert findings(Condition={"StringSame": {"ec2:Owner": "111122223333"}})
+    assert findings(Action="ec2:CreateTags", Condition={"ForAllValues:StringEquals": {"aws:TagKeys": "x"}})
+
+
+@pytest.mark.parametrize("parameters", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_every_policy_of_the_template_names_actions_resources_and_keys_that_exist(stack, parameters):
+    policies = stack(**parameters).policies()
+    assert {"Role/ami-warden", "Role/trust", "DeliveryDeadLetterQueuePolicy", "InvocationDeadLetterQueuePolicy"} == set(policies)
+    assert {name: findings for name, policy in policies.items() if (findings := iam.lint(policy))} == {}
+
+
+@pytest.mark.parametrize("parameters", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_a_second_linter_has_nothing_to_say_about_the_role(stack, parameters):
+    findings = parliament.analyze_policy_string(json.dumps(role(stack, **parameters))).findings
+    assert [str(finding) for finding in findings] == []
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_policy_names_actions_resources_and_keys_that_exist(path):
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert iam.lint(document, least_privilege=path.stem == "iam-publisher") == []
+    assert [str(finding) for finding in parliament.analyze_policy_string(json.dumps(document)).findings] == []
+    assert len(json.dumps(document)) <= 5120, "an SCP may have 5,120 characters"
+
+
+def test_the_role_may_do_exactly_this(stack):
+    always = {
+        "ec2:DescribeImages", "ec2:DescribeImageAttribute", "ec2:DescribeSnapshots", "ec2:GetImageBlockPublicAccessState",
+        "ec2:ModifyImageAttribute", "events:PutEvents", "sqs:SendMessage", "logs:CreateLogStream", "logs:PutLogEvents",
+        "xray:PutTraceSegments", "xray:PutTelemetryRecords",
+    }  # fmt: skip
+    assert actions(role(stack)) == always
+    assert actions(role(stack, StatusTag="image-status")) == always | {"ec2:CreateTags", "ec2:DeleteTags"}
+    assert actions(role(stack, PolicyPath="/ami-warden")) == always | {"ssm:GetParametersByPath"}
+    assert actions(role(stack, AllowedGranteesParameter="/security/x")) == always | {"ssm:GetParameter"}
+
+
+def test_every_statement_of_the_role_has_a_comment_and_a_line_in_the_documentation(source):
+    text = source.read_text(encoding="utf-8")
+    readme = (template.ROOT / "deploy/README.md").read_text(encoding="utf-8")
+    document = template.Stack(template.transform(template.load(source)), EVERYTHING).policies()["Role/ami-warden"]
+    lines = text.splitlines()
+    for statement in iam.statements(document):
+        at = next(number for number, line in enumerate(lines) if line.strip() == f"- Sid: {statement['Sid']}")
+        while "#" not in lines[at - 1] and "If" in lines[at - 1] + lines[at - 2]:
+            at -= 1
+        assert lines[at - 1].strip().startswith("#"), statement["Sid"]
+        assert f"`{statement['Sid']}`" in readme, statement["Sid"]
+        for action in iam.listed(statement["Action"]):
+            assert f"`{action}`" in readme, action
+
+
+def test_the_role_modifies_images_of_this_account_only(stack):
+    document = role(stack)
+    assert iam.decision(document, "ec2:ModifyImageAttribute", IMAGE, OWN) == "Allow"
+    assert iam.decision(document, "ec2:ModifyImageAttribute", IMAGE, {**OWN, "ec2:Owner": "444455556666"}) == "Silent"
+    elsewhere = IMAGE.replace("eu-west-1", "us-east-1")
+    assert iam.decision(document, "ec2:ModifyImageAttribute", elsewhere, OWN) == "Silent"
+
+
+def test_the_role_writes_the_status_tag_and_no_other(stack):
+    document = role(stack, StatusTag="image-status")
+    for action in ("ec2:CreateTags", "ec2:DeleteTags"):
+        assert iam.decision(document, action, IMAGE, {**OWN, "aws:TagKeys": ["image-status"]}) == "Allow"
+        assert iam.decision(document, action, IMAGE, {**OWN, "aws:TagKeys": ["ami-warden:launch-permission"]}) == "Silent"
+        assert iam.decision(document, action, IMAGE, {**OWN, "aws:TagKeys": ["image-status", "Name"]}) == "Silent"
+        assert iam.decision(document, action, IMAGE, OWN) == "Silent", "all tags at once"
+        instance = "arn:aws:ec2:eu-west-1:111122223333:instance/i-0123456789abcdef0"
+        assert iam.decision(document, action, instance, {**OWN, "aws:TagKeys": ["image-status"]}) == "Silent"
+
+
+def test_the_role_reads_parameters_below_the_policy_path_only(stack):
+    document = role(stack, PolicyPath="/ami-warden", AllowedGranteesParameter="/security/ami-grantees")
+    parameter = "arn:aws:ssm:eu-west-1:111122223333:parameter"
+    for name in ("/ami-warden", "/ami-warden/groups/engineering"):
+        assert iam.decision(document, "ssm:GetParametersByPath", parameter + name, {}) == "Allow"
+    for name in ("/", "/ami-warden-old", "/security"):
+        assert iam.decision(document, "ssm:GetParametersByPath", parameter + name, {}) == "Silent"
+    assert iam.decision(document, "ssm:GetParameter", parameter + "/security/ami-grantees", {}) == "Allow"
+    assert iam.decision(document, "ssm:GetParameter", parameter + "/security/ami-grantees-2", {}) == "Silent"
+
+
+def test_the_role_puts_no_events_in_anothers_name(stack):
+    bus = "arn:aws:events:eu-west-1:111122223333:event-bus/default"
+    assert iam.decision(role(stack), "events:PutEvents", bus, {"events:source": "lambda"}) == "Allow"
+    assert iam.decision(role(stack), "events:PutEvents", bus, {}) == "Allow", "Lambda's check when the destination is set"
+    assert iam.decision(role(stack), "events:PutEvents", bus, {"events:source": "payments"}) == "Silent"
+
+
+def test_the_dead_letter_queue_takes_events_from_exactly_the_rules_of_the_stack(stack):
+    for parameters in ({}, EVERYTHING, {"SweepSchedule": ""}):
+        deployed = stack(**parameters)
+        allow = deployed.policies()["DeliveryDeadLetterQueuePolicy"]["Statement"][0]
+        rules = {deployed._attribute(name, "Arn") for name in deployed.resources("AWS::Events::Rule")}
+        assert set(allow["Condition"]["ArnEquals"]["aws:SourceArn"]) == rules
+
+
+def shipped(name):
+    return json.loads((template.ROOT / f"deploy/policies/{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("form", ["scp", "iam"])
+@pytest.mark.parametrize("action", ["ec2:CreateTags", "ec2:DeleteTags"])
+def test_developers_cannot_write_directive_tags(form, action):
+    someone = {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/developer"}
+    document = shipped(f"{form}-directive-tags")
+    assert iam.decision(document, action, IMAGE, {**someone, "aws:TagKeys": ["ami-warden:launch-permission"]}) == "Deny"
+    assert iam.decision(document, action, IMAGE, {**someone, "aws:TagKeys": ["Name", "ami-warden:hold"]}) == "Deny"
+    assert iam.decision(document, action, IMAGE, {**someone, "aws:TagKeys": ["Name"]}) == "Silent"
+    matches = shipped(f"{form}-rule-matches")
+    assert iam.decision(matches, action, IMAGE, {**someone, "aws:TagKeys": ["release"]}) == "Deny"
+    assert iam.decision(matches, action, IMAGE, {**someone, "aws:TagKeys": ["Name"]}) == "Silent"
+    assert iam.decision(matches, "ec2:CreateImage", IMAGE, someone) == "Deny"
+
+
+@pytest.mark.parametrize("form", ["scp", "iam"])
+def test_developers_cannot_delete_all_tags_at_once(form):
+    someone = {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/developer"}
+    assert iam.decision(shipped(f"{form}-directive-tags"), "ec2:DeleteTags", IMAGE, someone) == "Deny"
+
+
+def test_publishers_can_write_directive_tags():
+    publisher = {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/image-publisher", "aws:TagKeys": ["ami-warden:hold"]}
+    for name in ("scp-directive-tags", "scp-rule-matches", "scp-policy-parameters"):
+        assert iam.decision(shipped(name), "ec2:CreateTags", IMAGE, publisher) == "Silent"
+
+
+def test_only_the_function_and_publishers_share_images_and_its_role_is_known_by_its_path(stack):
+    document = shipped("scp-policy-parameters")
+    function = stack()._attribute("Role", "Arn")
+    assert stack().resources()["Role"]["Properties"]["Path"] == "/ami-warden/"
+    assert iam.decision(document, "ec2:ModifyImageAttribute", IMAGE, {"aws:PrincipalArn": function}) == "Silent"
+    someone = {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/developer"}
+    assert iam.decision(document, "ec2:ModifyImageAttribute", IMAGE, someone) == "Deny"
+    group = "arn:aws:ssm:eu-west-1:111122223333:parameter/ami-warden/groups/engineering"
+    assert iam.decision(document, "ssm:PutParameter", group, someone) == "Deny"
