@@ -82,7 +82,7 @@ fn peak_memory(images: u32) -> f64 {
 
 fn add(world: World, images: u32, settled: bool) -> World {
     for n in 0..images {
-        let image = Image::new(&format!("ami-{n:017x}")).tag("ami-warden:launch-permission", "444455556666");
+        let image = Image::new(format!("ami-{n:017x}")).tag("ami-warden:launch-permission", "444455556666");
         world.emulator.add(if settled { image.granted("444455556666") } else { image });
     }
     world

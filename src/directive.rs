@@ -86,13 +86,12 @@ impl DirectiveTags {
         for (key, value) in tags {
             let Some(name) = key.strip_prefix(prefix) else { continue };
             let statement = || Statement { source: Source::Tag(key.clone()), value: value.clone() };
+            let stated = || Some(statement()).filter(|_| !value.is_empty());
             let suffixed = || name.strip_prefix("launch-permission:").is_some_and(|suffix| !suffix.is_empty());
             match name {
                 "launch-permission" => found.launch_permission.push(statement()),
-                "description" if value.is_empty() => {}
-                "description" => found.description = Some(statement()),
-                "imds-support" if value.is_empty() => {}
-                "imds-support" => found.imds_support = Some(statement()),
+                "description" => found.description = stated(),
+                "imds-support" => found.imds_support = stated(),
                 "hold" => found.hold = !value.is_empty(),
                 _ if suffixed() => found.launch_permission.push(statement()),
                 _ => found.unknown.push(key.clone()),

@@ -161,6 +161,7 @@ pub struct Image {
 
 impl Image {
     /// The ids of its EBS snapshots, each once.
+    #[must_use]
     pub fn snapshots(&self) -> BTreeSet<&str> {
         self.devices.iter().filter_map(|device| device.snapshot.as_deref()).collect()
     }

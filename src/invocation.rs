@@ -181,7 +181,7 @@ impl<E: Ec2Write, P: Parameters> Invocation<'_, E, P> {
         let mut report = Report::of_everything();
         let entry = match found.map(|mut found| found.pop()) {
             Ok(Some(Found::Image(image))) => self.reconciler(&limits).by_request(&image, request).await,
-            Ok(Some(Found::Entry(entry))) => entry,
+            Ok(Some(Found::Entry(entry))) => *entry,
             Ok(None) => Entry::skipped(request.image, "not-found"),
             Err(error) => Entry::failed(request.image, error),
         };
@@ -226,7 +226,7 @@ impl<E: Ec2Write, P: Parameters> Invocation<'_, E, P> {
                 None => observer.images(ids, Expect::Nothing).await,
             };
             let found = found.unwrap_or_else(|error| {
-                let failed = |id: &ImageId| Found::Entry(Entry::failed(*id, error.clone()));
+                let failed = |id: &ImageId| Found::Entry(Box::new(Entry::failed(*id, error.clone())));
                 ids.iter().map(failed).collect()
             });
             // Each future looks at the clock when its turn comes, not when it is made.
@@ -235,7 +235,7 @@ impl<E: Ec2Write, P: Parameters> Invocation<'_, E, P> {
                     let reconciler = &reconciler;
                     async move {
                         let entry = match found {
-                            Found::Entry(entry) => entry,
+                            Found::Entry(entry) => *entry,
                             Found::Image(_) if (index, place) != (0, 0) && too_late() => return None,
                             Found::Image(image) => reconciler.by_tags(&image).await,
                         };

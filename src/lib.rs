@@ -16,6 +16,18 @@
 //! * [`invocation`] is one invocation from event to answer, [`lambda`] its Lambda side. The package `ami-warden-plan` shows the same plans
 //!   without carrying them out.
 
+// What is public is the map for readers, and what is not does not look it.
+#![warn(missing_docs, unreachable_pub)]
+// A panic is a lost answer: it says neither which image nor what to do. Whatever can fail is an error that does.
+#![warn(clippy::expect_used, clippy::panic, clippy::unimplemented, clippy::unreachable, clippy::unwrap_used)]
+// Lines are written by `log` alone, as JSON; anything else would break one.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+// Cheap, and it finds real slips. Not its taste in units (15 * 60 seconds says more than 15 minutes beside 10 seconds), nor where an
+// item may stand.
+#![warn(clippy::pedantic)]
+#![cfg_attr(test, allow(clippy::unnecessary_wraps))] // what a test expects is written as it comes
+#![allow(clippy::duration_suboptimal_units, clippy::items_after_statements)]
+
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod directive;

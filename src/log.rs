@@ -61,11 +61,7 @@ impl LogSettings {
     }
 
     /// A subscriber that writes lines to `writer`.
-    pub fn subscriber<W: Write>(self, writer: impl Fn() -> W + 'static) -> impl Subscriber
-    where
-        Self: Sized,
-        W: 'static,
-    {
+    pub fn subscriber<W: Write + 'static>(self, writer: impl Fn() -> W + 'static) -> impl Subscriber {
         let lines = Lines { format: self.format, writer };
         tracing_subscriber::registry().with(lines.with_filter(self.level))
     }

@@ -1,5 +1,7 @@
 //! Cold start: logs, settings, clients, run.
 
+#![warn(clippy::expect_used, clippy::panic, clippy::pedantic, clippy::print_stderr, clippy::print_stdout, clippy::unwrap_used)]
+
 use std::process::ExitCode;
 
 use ami_warden::{

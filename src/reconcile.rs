@@ -40,7 +40,7 @@ pub enum Found {
     /// It is there.
     Image(Box<Image>),
     /// It is not, or not in time.
-    Entry(Entry),
+    Entry(Box<Entry>),
 }
 
 impl<E: Ec2> Observer<'_, E> {
@@ -66,9 +66,9 @@ impl<E: Ec2> Observer<'_, E> {
                 continue;
             }
             let found = |id: &ImageId| match images.remove(id) {
-                image if early(image.as_ref()) => Found::Entry(Entry::failed(*id, too_late(image.as_ref()))),
+                image if early(image.as_ref()) => Found::Entry(Box::new(Entry::failed(*id, too_late(image.as_ref())))),
                 Some(image) => Found::Image(Box::new(image)),
-                None => Found::Entry(Entry::skipped(*id, "not-found")),
+                None => Found::Entry(Box::new(Entry::skipped(*id, "not-found"))),
             };
             return Ok(ids.iter().map(found).collect());
         }

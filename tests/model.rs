@@ -75,7 +75,7 @@ prop_compose! {
         organization in prop::option::of(any::<bool>()),
         separators in prop::collection::vec("[ ,]{1,3}", 12),
         lead in "[ ,]{0,2}",
-        order in any::<prop::sample::Index>(),
+        order in any::<Index>(),
     ) -> Written {
         let mut named = named;
         named.extend(public.map(|removes| (Grantee::All, removes)));

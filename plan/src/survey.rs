@@ -147,7 +147,7 @@ async fn look<E: Ec2>(reconciler: &Reconciler<'_, E>, found: Found) -> (Option<S
             let entry = reconciler.preview(&image).await;
             (image.name, entry)
         }
-        Found::Entry(entry) => (None, entry),
+        Found::Entry(entry) => (None, *entry),
     }
 }
 

@@ -161,16 +161,13 @@ impl Ec2Write for Ec2Client<ReadWrite> {
 
     async fn set_tag(&self, id: ImageId, key: &str, value: Option<&str>) -> Result<(), CallError> {
         let tag = Tag::builder().key(key);
-        match value {
-            Some(value) => {
-                let call = self.0.create_tags().resources(id.to_string()).tags(tag.value(value).build()).customize();
-                call.interceptor(AnswerOf("CreateTags")).send().await.map(drop).map_err(|error| call_error("CreateTags", &error))
-            }
+        if let Some(value) = value {
+            let call = self.0.create_tags().resources(id.to_string()).tags(tag.value(value).build()).customize();
+            call.interceptor(AnswerOf("CreateTags")).send().await.map(drop).map_err(|error| call_error("CreateTags", &error))
+        } else {
             // Without a value in the request the tag goes whatever it says.
-            None => {
-                let call = self.0.delete_tags().resources(id.to_string()).tags(tag.build()).customize();
-                call.interceptor(AnswerOf("DeleteTags")).send().await.map(drop).map_err(|error| call_error("DeleteTags", &error))
-            }
+            let call = self.0.delete_tags().resources(id.to_string()).tags(tag.build()).customize();
+            call.interceptor(AnswerOf("DeleteTags")).send().await.map(drop).map_err(|error| call_error("DeleteTags", &error))
         }
     }
 }

@@ -200,7 +200,7 @@ fn of_a_thousand_mixed_resources_every_image_is_looked_at_once() {
     let asking = [&images[7], &images[249]];
     let mut function = images
         .iter()
-        .map(|id| Image::new(id))
+        .map(Image::new)
         .map(|image| if asking.contains(&&image.image_id) { image.tag("ami-warden:launch-permission", ALICE) } else { image })
         .fold(World::new().permissive(), World::image)
         .start();

@@ -166,7 +166,7 @@ fn the_policy_is_read_by_every_invocation_page_by_page_and_at_the_same_time_as_t
 fn a_policy_that_changes_between_two_links_is_the_new_one_for_the_second() {
     let mut function = world(&[("groups/g", "444455556666")]).start();
     for n in 0..10 {
-        function.emulator.add(Image::new(&format!("ami-{n:08x}")).tag("ami-warden:launch-permission", "@g"));
+        function.emulator.add(Image::new(format!("ami-{n:08x}")).tag("ami-warden:launch-permission", "@g"));
     }
     function.invoke(&json!({ "ImageIds": ["ami-00000000"] }));
     function.emulator.put_parameter("/ami-warden/groups/g", "222233334444", ParameterType::StringList);

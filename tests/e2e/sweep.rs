@@ -14,7 +14,7 @@ fn nth(n: usize) -> String {
 
 fn add_images(emulator: &Emulator, count: usize, tagged: impl Fn(usize, Image) -> Image) {
     for n in 0..count {
-        emulator.add(tagged(n, Image::new(&nth(n))));
+        emulator.add(tagged(n, Image::new(nth(n))));
     }
 }
 
@@ -40,8 +40,8 @@ fn count(answers: &[Value], outcome: &str) -> u64 {
 
 #[test]
 fn a_sweep_lists_pages_of_own_images_with_directive_tags_and_of_public_ones() {
-    let world = World::new().permissive().image(share("444455556666")).image(Image::new(&nth(1)).tag("Name", "other"));
-    let mut function = world.image(Image::new(&nth(2)).granted("all")).start();
+    let world = World::new().permissive().image(share("444455556666")).image(Image::new(nth(1)).tag("Name", "other"));
+    let mut function = world.image(Image::new(nth(2)).granted("all")).start();
     let answer = function.invoke(&event("scheduled-rule"));
     assert_eq!(answer["Trigger"], "schedule");
     assert_eq!(answer["Summary"], json!({ "applied": 1, "skipped": 1 }));
@@ -84,12 +84,12 @@ fn every_trigger_of_a_sweep_sweeps() {
 fn a_sweep_answers_only_what_changed_was_refused_or_failed_and_counts_all() {
     let world = World::new().setting("ALLOWED_GRANTEES", "444455556666");
     let world = world
-        .image(Image::new(&nth(1)).tag("ami-warden:launch-permission", "444455556666"))
-        .image(Image::new(&nth(2)).tag("ami-warden:launch-permission", "444455556666").granted("444455556666"))
-        .image(Image::new(&nth(3)).tag("ami-warden:launch-permission", "222233334444"))
-        .image(Image::new(&nth(4)).tag("ami-warden:hold", "1"))
-        .image(Image::new(&nth(5)).tag("ami-warden:launch-permission", "444455556666").pending())
-        .image(Image::new(&nth(6)).tag("ami-warden:launch-permission", "444455556666").disabled());
+        .image(Image::new(nth(1)).tag("ami-warden:launch-permission", "444455556666"))
+        .image(Image::new(nth(2)).tag("ami-warden:launch-permission", "444455556666").granted("444455556666"))
+        .image(Image::new(nth(3)).tag("ami-warden:launch-permission", "222233334444"))
+        .image(Image::new(nth(4)).tag("ami-warden:hold", "1"))
+        .image(Image::new(nth(5)).tag("ami-warden:launch-permission", "444455556666").pending())
+        .image(Image::new(nth(6)).tag("ami-warden:launch-permission", "444455556666").disabled());
     let mut function = world.start();
     let answer = function.invoke(&json!({ "Sweep": {} }));
     assert_eq!(answer["Summary"], json!({ "applied": 1, "unchanged": 1, "refused": 1, "skipped": 2, "deferred": 1 }));
@@ -203,7 +203,7 @@ fn a_dry_run_stays_one_over_the_whole_chain() {
 
 #[test]
 fn a_sweep_and_images_named_beside_it_are_both_looked_at() {
-    let world = World::new().permissive().image(share("444455556666")).image(Image::new(&nth(1)));
+    let world = World::new().permissive().image(share("444455556666")).image(Image::new(nth(1)));
     let mut function = world.start();
     let answer = function.invoke(&json!({ "Sweep": {}, "ImageIds": [nth(1)] }));
     assert_eq!(answer["Summary"], json!({ "applied": 1, "skipped": 1 }));

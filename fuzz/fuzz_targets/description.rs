@@ -1,0 +1,39 @@
+//! Whatever a description's template is, it is filled with something EC2 takes, or it is an error; never a panic.
+//!
+//! The first line is the template, the second the value of every placeholder.
+
+#![no_main]
+
+use std::collections::BTreeMap;
+
+use ami_warden::{
+    directive::DescriptionTemplate,
+    image::{Image, State},
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let (template, value) = text.split_once('\n').unwrap_or((text, ""));
+    let image = Image {
+        id: "ami-0123456789abcdef0".parse().unwrap(),
+        owner: "111122223333".into(),
+        state: State::Available,
+        name: Some(value.into()),
+        description: None,
+        creation_date: Some(value.into()),
+        source_image_id: None,
+        architecture: None,
+        public: false,
+        imds_support: None,
+        deprecation_time: None,
+        tags: BTreeMap::from([("version".to_owned(), value.to_owned()), (String::new(), value.to_owned())]),
+        product_codes: Vec::new(),
+        devices: Vec::new(),
+    };
+    let Ok(template_read) = DescriptionTemplate::read(template) else { return };
+    if let Ok(description) = template_read.fill(&image) {
+        assert!(description.is_ascii() && (1..=255).contains(&description.len()));
+        // What a placeholder brings is text and no template again.
+        assert!(template.contains(['{', '}']) || description == template);
+    }
+});
