@@ -347,6 +347,36 @@ mod tests {
     }
 
     #[test]
+    fn attributes_and_codes_are_written_as_the_contract_names_them() {
+        for (attribute, name) in [
+            (Attribute::LaunchPermission, "launchPermission"),
+            (Attribute::Description, "description"),
+            (Attribute::ImdsSupport, "imdsSupport"),
+            (Attribute::ProductCodes, "productCodes"),
+            (Attribute::UnknownTag("ami-warden:typo".into()), "ami-warden:typo"),
+        ] {
+            assert_eq!(attribute.as_str(), name);
+            assert_eq!(serde_json::to_value(&attribute).unwrap(), name);
+        }
+        for (code, name) in [
+            (Code::PublicNotAllowed, "public-not-allowed"),
+            (Code::EncryptedSnapshot, "encrypted-snapshot"),
+            (Code::EncryptionUnknown, "encryption-unknown"),
+            (Code::ProductCode, "product-code"),
+            (Code::BlockPublicAccess, "block-public-access"),
+            (Code::Deprecated, "deprecated"),
+            (Code::GranteeNotAllowed, "grantee-not-allowed"),
+            (Code::TooManyRemovals, "too-many-removals"),
+            (Code::InvalidDirective, "invalid-directive"),
+            (Code::NotSupported, "not-supported"),
+            (Code::Ec2Refused, "ec2-refused"),
+        ] {
+            assert_eq!(code.as_str(), name);
+            assert_eq!(serde_json::to_value(code).unwrap(), name);
+        }
+    }
+
+    #[test]
     fn a_plain_image_may_be_public_when_that_is_allowed() {
         let image = image().device("/dev/xvda", Some("snap-1"), Some(false));
         assert_eq!(allow_all().refuse_additions(&image, &grantees("all"), &facts(&[("snap-1", Some(false))]), now()), []);

@@ -51,18 +51,26 @@ impl<E: Ec2> Observer<'_, E> {
     pub async fn images(&self, ids: &[ImageId], expect: Expect) -> Result<Vec<Found>, CallError> {
         let until = Instant::now() + EVENTUALLY;
         let mut backoff = Patience::backoff();
+        let mut seen = None;
         loop {
-            let images = self.patience.call("DescribeImages", async || self.ec2.images(ids).await).await?;
-            let mut images: BTreeMap<ImageId, Image> = images.into_iter().map(|image| (image.id, image)).collect();
+            let looked = self.patience.call("DescribeImages", async || self.ec2.images(ids).await).await;
+            let (mut images, again): (BTreeMap<ImageId, Image>, bool) = match looked {
+                Ok(images) => (images.into_iter().map(|image| (image.id, image)).collect(), true),
+                // The time was up while looking once more: what was seen before is what there is to say.
+                Err(error) if error.kind == ErrorKind::Transient => (seen.take().ok_or(error)?, false),
+                Err(error) => return Err(error),
+            };
             let early = |image: Option<&Image>| match (expect, image) {
                 (Expect::Nothing, _) | (Expect::Exists, Some(_)) => false,
                 (_, None) => true,
                 (Expect::Available, Some(image)) => image.state == State::Pending,
             };
-            if ids.iter().any(|id| early(images.get(id)))
+            if again
+                && ids.iter().any(|id| early(images.get(id)))
                 && Instant::now() < until
                 && self.patience.wait(backoff.next().unwrap_or(EVENTUALLY)).await
             {
+                seen = Some(images);
                 continue;
             }
             let found = |id: &ImageId| match images.remove(id) {

@@ -105,6 +105,7 @@ impl Step {
 #[derive(Debug, Clone)]
 struct Trouble {
     name: String,
+    /// None: it is the way to the service that breaks, see [`Gone`].
     kind: Option<FaultKind>,
     /// None: for good.
     times: Option<u32>,
@@ -136,6 +137,7 @@ fn troubles(step: Step) -> Vec<Trouble> {
         }
         troubles.push(Trouble { name: format!("{name}, for good"), kind: Some(kind), times: None });
     }
+    troubles.push(Trouble { name: "connection closed without an answer, once".into(), kind: None, times: Some(1) });
     troubles.push(Trouble { name: "connection refused from here on".into(), kind: None, times: None });
     troubles.push(Trouble {
         name: "access denied".into(),
@@ -240,8 +242,9 @@ fn run(function: &mut Function, step: Step, trouble: &Trouble, service: Option<&
         // How often depends on the clock.
         (Some(kind), None) if tries > 1 && !matches!(kind, FaultKind::Omit { .. }) => "until the time is up".to_owned(),
         (Some(FaultKind::Omit { .. }), None) if tries > 3 => "until the time is up".to_owned(),
-        // Nobody listens, so nobody counts.
-        (None, _) if began.elapsed() > SHORT / 2 => "until the time is up".to_owned(),
+        // What never arrived was not counted.
+        (None, Some(times)) => (tries + times as usize).to_string(),
+        (None, None) if began.elapsed() > SHORT / 2 => "until the time is up".to_owned(),
         _ => tries.to_string(),
     };
     let (event, outcome) = match answered {
@@ -335,15 +338,16 @@ fn warm_up(world: World) -> Function {
 /// Runs the case in which nobody listens any more from a certain call on.
 fn without_service(step: Step, trouble: &Trouble) -> Row {
     let world = world();
-    let gone = Gone::before(world.emulator.address(), step);
+    let gone = Gone::before(world.emulator.address(), step, trouble.times.is_none());
     let url = format!("http://{}", gone.address);
     let mut function = warm_up(world.setting("AWS_ENDPOINT_URL", &url));
     gone.armed.store(true, Ordering::SeqCst);
     run(&mut function, step, trouble, Some(&gone))
 }
 
-/// Something between the function and the emulator that closes its door when a certain call arrives.
+/// Something between the function and the emulator that hangs up when a certain call arrives, and perhaps closes its door too.
 struct Gone {
+    for_good: bool,
     address: SocketAddr,
     armed: Arc<AtomicBool>,
     listener: Arc<Mutex<Option<TcpListener>>>,
@@ -353,10 +357,11 @@ struct Gone {
 }
 
 impl Gone {
-    fn before(emulator: SocketAddr, step: Step) -> Self {
+    fn before(emulator: SocketAddr, step: Step, for_good: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let gone = Self {
+            for_good,
             address,
             armed: Arc::new(AtomicBool::new(false)),
             listener: Arc::new(Mutex::new(Some(listener))),
@@ -371,16 +376,19 @@ impl Gone {
     /// Opens the door again.
     fn back(&self) {
         self.armed.store(false, Ordering::SeqCst);
+        if !self.for_good {
+            return;
+        }
         *self.listener.lock().unwrap() = Some(TcpListener::bind(self.address).unwrap());
         self.serve();
     }
 
     fn serve(&self) {
         let (listener, armed, address) = (Arc::clone(&self.listener), Arc::clone(&self.armed), self.emulator);
-        let (connections, step, mut seen) = (Arc::clone(&self.connections), self.step, 0);
+        let (connections, step, for_good, mut seen) = (Arc::clone(&self.connections), self.step, self.for_good, 0);
         let seen = Arc::new(Mutex::new(move || {
             seen += 1;
-            seen > step.skip
+            seen == step.skip + 1 || (for_good && seen > step.skip)
         }));
         std::thread::spawn(move || {
             loop {
@@ -401,7 +409,7 @@ impl Gone {
                 let (armed, seen) = (Arc::clone(&armed), Arc::clone(&seen));
                 std::thread::spawn(move || {
                     let closes = |request: &str| armed.load(Ordering::SeqCst) && step.is_in(request) && (seen.lock().unwrap())();
-                    if pass_on(stream, address, closes).is_some() {
+                    if pass_on(stream, address, closes).is_some() && for_good {
                         *listener.lock().unwrap() = None;
                         for connection in connections.lock().unwrap().drain(..) {
                             let _ = connection.shutdown(Shutdown::Both);
@@ -433,6 +441,7 @@ fn pass_on(client: TcpStream, emulator: SocketAddr, closes: impl Fn(&str) -> boo
     loop {
         let request = message(&mut from_client)?;
         if closes(&request) {
+            let _ = to_client.shutdown(Shutdown::Both);
             return Some(());
         }
         to_server.write_all(request.as_bytes()).ok()?;
@@ -467,7 +476,7 @@ fn document(cases: &[(Step, Trouble)], rows: &BTreeMap<usize, Row>) -> String {
          makes, times everything that can go wrong with it, against the built function over HTTP.\n\n\
          The image has a tag for each attribute, asks to be public, uses a group of the policy, and has a status tag to be set \
          (`CreateTags`) or removed (`DeleteTags`).\n\n\
-         * **Tries**: how often the call was made.\n\
+         * **Tries**: how often the call was made; `DescribeImageAttribute` is made once more to read back.\n\
          * **Event**: *finished*, or *kept*: the invocation failed, so Lambda brings the event again, twice, and then puts it into the \
          dead-letter queue.\n\
          * **Done**: what of the wanted is there when the invocation ends. Access is given only when description and IMDS support are right.\n\n\
