@@ -15,6 +15,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 FUNCTION := $(TARGET)/debug/ami-warden
 EMULATOR := $(TARGET)/debug/ec2-emulator
 RIE := $(TARGET)/demo/aws-lambda-rie
+TOOLS := $(TARGET)/tools/bin
 DEMO := $(PYTHON) tests/demo/demo.py --function $(FUNCTION) --emulator $(EMULATOR) --rie $(RIE)
 
 # Nothing here needs an AWS account, so nothing here is shown one.
@@ -128,12 +129,39 @@ bench-sweep: .venv/build/.done ## How fast a sweep is against EC2's limits, and 
 	@$(call say,'measuring')
 	@AMI_WARDEN_BINARY="$(abspath $(TARGET))/lambda/ami-warden/bootstrap" cargo bench --locked --no-default-features --bench sweep
 
+.PHONY: soak
+soak: compile ## Ten minutes of mixed events and random faults (SOAK_SECONDS, SOAK_SEED): memory flat, every image right
+	@$(call say,'a soak')
+	@AMI_WARDEN_BINARY="$(abspath $(FUNCTION))" cargo bench --locked --no-default-features --bench soak
+
+# --- Prove ------------------------------------------------------------------------------------------------------------------------------
+
+SECONDS_EACH ?= 30
+.PHONY: fuzz
+fuzz: $(TOOLS)/cargo-fuzz ## Fuzz what reads foreign text, SECONDS_EACH=30 for each of four targets (needs a nightly compiler)
+	@PATH="$$PWD/$(TOOLS):$$PATH" bash fuzz/run.sh $(SECONDS_EACH)
+
+.PHONY: mutants
+mutants: $(TOOLS)/cargo-mutants ## Break the pure core in every small way and see that a test fails (half an hour)
+	@PATH="$$PWD/$(TOOLS):$$PATH" PROPTEST_CASES=100 CARGO_PROFILE_DEV_DEBUG=0 cargo mutants --jobs 1
+
+.PHONY: deny
+deny: $(TOOLS)/cargo-deny ## Licences, sources and banned crates of all dependencies
+	@PATH="$$PWD/$(TOOLS):$$PATH" cargo deny --locked check bans licenses sources
+
 .PHONY: clean
 clean: ## Remove what the other targets made, except the compiled code
 	rm -rf .venv .aws-sam $(TARGET)/demo
 	@echo "Kept: $(TARGET)/, since compiling the AWS SDK takes minutes. \`cargo clean\` removes it."
 
 # --- Tools ------------------------------------------------------------------------------------------------------------------------------
+
+$(TOOLS)/cargo-deny: VERSION := 0.20.2
+$(TOOLS)/cargo-fuzz: VERSION := 0.13.2
+$(TOOLS)/cargo-mutants: VERSION := 27.1.0
+$(TOOLS)/cargo-%:
+	@$(call say,'installing $(@F) $(VERSION) into $(TARGET)/tools (some minutes)')
+	@cargo install --quiet --locked --root $(TARGET)/tools --version $(VERSION) $(@F)
 
 # One environment for each concern: some pin different versions of the same package.
 venv = $(call say,'setting up $(1) ($(2))'); \

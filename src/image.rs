@@ -409,6 +409,24 @@ mod tests {
     }
 
     #[test]
+    fn states_are_written_as_ec2_names_them() {
+        for name in ["pending", "available", "disabled", "deregistered"] {
+            assert_eq!(State::from(name).as_str(), name);
+        }
+        assert_eq!(format!("{:?}", "ami-0123abcd".parse::<ImageId>().unwrap()), "ami-0123abcd");
+    }
+
+    #[test]
+    fn an_images_snapshots_are_those_of_its_devices_each_once() {
+        let image = crate::testing::image()
+            .device("/dev/sdb", Some("snap-2"), None)
+            .device("/dev/sda", Some("snap-1"), None)
+            .device("/dev/sdc", Some("snap-2"), None)
+            .device("/dev/sdd", None, None);
+        assert_eq!(image.snapshots().into_iter().collect::<Vec<_>>(), ["snap-1", "snap-2"]);
+    }
+
+    #[test]
     fn image_ids_are_ordered_as_their_text() {
         let texts = ["ami-0123abcd", "ami-0123abcd000000000", "ami-0123abce", "ami-ffffffff", "ami-00000000"];
         let mut ids: Vec<ImageId> = texts.iter().map(|text| text.parse().unwrap()).collect();
@@ -455,6 +473,19 @@ mod tests {
         ] {
             let error = text.parse::<Grantee>().unwrap_err().to_string();
             assert!(error.contains(&format!("\"{text}\"")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_an_arn_is_named_by_what_the_arn_is_of() {
+        for (resource, words) in [
+            ("organization/o-short", "an organization's ARN ends in organization/o-…"),
+            ("root/o-exampleorgid/r-ab12", "EC2 takes no organization root"),
+            ("ou/o-exampleorgid", "an organizational unit's ARN ends in ou/o-…/ou-…"),
+            ("account/o-exampleorgid/444455556666", GRANTEE_FORMS),
+        ] {
+            let error = format!("arn:aws:organizations::111122223333:{resource}").parse::<Grantee>().unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
         }
     }
 

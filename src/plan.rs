@@ -318,6 +318,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_without_additions_are_the_removals_unless_an_exact_list_would_lock_out_those_it_lets_in() {
+        let left = |value: &str, current: &str| {
+            let plan = planned(&share(value), current, &allow_all());
+            let [Change::LaunchPermission(change)] = plan.changes.as_slice() else { panic!("{plan:?}") };
+            let left = change.without_additions()?;
+            assert_eq!((&left.add, &left.before), (&grantees(""), &grantees(current)));
+            Some((left.remove, left.after))
+        };
+        let current = "222233334444 333344445555";
+        assert_eq!(left("444455556666 -222233334444", current), Some((grantees("222233334444"), grantees("333344445555"))));
+        assert_eq!(left("444455556666", current), None, "nothing is removed");
+        assert_eq!(left("= 444455556666", current), None, "those who were to come in would be locked out");
+    }
+
+    #[test]
     fn making_public_carries_the_note_about_deprecation() {
         assert!(planned(&share("all"), "", &allow_all()).notes[0].contains("two years"));
         assert!(planned(&share("all"), "all", &allow_all()).notes.is_empty());
