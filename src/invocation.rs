@@ -216,42 +216,42 @@ impl<E: Ec2Write, P: Parameters> Invocation<'_, E, P> {
         mut first: Option<Result<Vec<Found>, CallError>>,
         progress: &mut Progress,
     ) {
-        let reconciler = self.reconciler(limits);
-        let observer = self.observer();
+        let (reconciler, observer) = (&self.reconciler(limits), &self.observer());
         let too_late = || Instant::now() >= self.last_start;
-        for (index, ids) in images.chunks(IDS_A_CALL).enumerate() {
-            let found = match first.take() {
-                Some(found) => found,
-                None if index > 0 && too_late() => return,
-                None => observer.images(ids, Expect::Nothing).await,
-            };
-            let found = found.unwrap_or_else(|error| {
-                let failed = |id: &ImageId| Found::Entry(Box::new(Entry::failed(*id, error.clone())));
-                ids.iter().map(failed).collect()
-            });
-            // Each future looks at the clock when its turn comes, not when it is made.
-            let entries: Vec<Option<Entry>> = stream::iter(found.into_iter().enumerate())
-                .map(|(place, found)| {
-                    let reconciler = &reconciler;
-                    async move {
-                        let entry = match found {
-                            Found::Entry(entry) => *entry,
-                            Found::Image(_) if (index, place) != (0, 0) && too_late() => return None,
-                            Found::Image(image) => reconciler.by_tags(&image).await,
-                        };
-                        entry.log(&self.origin);
-                        Some(entry)
-                    }
+        // The next batch is read while the last images of the one before are still worked on.
+        let found = stream::iter(images.chunks(IDS_A_CALL))
+            .map(|ids| (ids, first.take()))
+            .enumerate()
+            .then(|(batch, (ids, read))| async move {
+                let found = match read {
+                    Some(found) => found,
+                    None if batch > 0 && too_late() => return Vec::new(),
+                    None => observer.images(ids, Expect::Nothing).await,
+                };
+                found.unwrap_or_else(|error| {
+                    let failed = |id: &ImageId| Found::Entry(Box::new(Entry::failed(*id, error.clone())));
+                    ids.iter().map(failed).collect()
                 })
-                .buffered(AT_ONCE)
-                .collect()
-                .await;
-            // In their order, so that what was begun is the front of the list: what is done behind a gap is done again.
-            let begun = entries.into_iter().map_while(|entry| entry).map(|entry| progress.report.add(entry)).count();
-            progress.begun += begun;
-            if begun < ids.len() {
-                return;
-            }
+            })
+            .flat_map(stream::iter);
+        // Each looks at the clock when its turn comes, not when it is made.
+        let entries = found
+            .enumerate()
+            .map(|(place, found)| async move {
+                let entry = match found {
+                    _ if place > 0 && too_late() => return None,
+                    Found::Entry(entry) => *entry,
+                    Found::Image(image) => reconciler.by_tags(&image).await,
+                };
+                entry.log(&self.origin);
+                Some(entry)
+            })
+            .buffered(AT_ONCE);
+        // In their order, so that what was begun is the front of the list.
+        let mut entries = std::pin::pin!(entries);
+        while let Some(Some(entry)) = entries.next().await {
+            progress.report.add(entry);
+            progress.begun += 1;
         }
     }
 

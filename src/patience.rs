@@ -225,12 +225,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_pace_settles_at_the_rate_of_a_token_bucket_that_nobody_told_it() {
-        for (burst, refill) in [(100.0, 20.0), (100.0, 5.0), (200.0, 100.0)] {
+        for (calls, burst, refill) in [(1000, 100.0, 20.0), (600, 100.0, 5.0), (2000, 200.0, 100.0), (2000, 100.0, 20.0)] {
             let patience = Patience::until(Instant::now() + Duration::from_secs(3600));
             let start = Instant::now();
             let tokens = RefCell::new((burst, start));
             let throttled = Cell::new(0);
-            let calls = 2000;
             let call = async || {
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 let (mut left, filled) = *tokens.borrow();
@@ -249,8 +248,8 @@ mod tests {
             futures_util::stream::iter(all).buffer_unordered(16).for_each(|result| async move { result.unwrap() }).await;
             let at_best = (f64::from(calls) - burst) / refill;
             let took = start.elapsed().as_secs_f64();
-            assert!(took < at_best / 0.9, "{refill}/s: {took} s, at best {at_best} s");
-            assert!(throttled.get() < calls / 10, "{refill}/s: {} of {calls} throttled", throttled.get());
+            assert!(took < at_best / 0.95, "{refill}/s: {took} s, at best {at_best} s");
+            assert!(throttled.get() < calls / 6, "{refill}/s: {} of {calls} throttled", throttled.get());
         }
     }
 }
