@@ -122,7 +122,7 @@ def run(options, work: Path) -> None:
     ):
         environment = emulators.clean_environment(
             AWS_ENDPOINT_URL=aws, AWS_DEFAULT_REGION=REGION, SAM_CLI_TELEMETRY="0",
-            PATH=f"{Path(options.sam).parent}{os.pathsep}{os.environ['PATH']}",  # cargo-lambda is installed beside sam
+            PATH=f"{Path(options.sam).absolute().parent}{os.pathsep}{os.environ['PATH']}",  # cargo-lambda is installed beside sam
         )  # fmt: skip
         deploy(options, build(options, work, environment), work, environment)
         session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=REGION)
