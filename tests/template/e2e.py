@@ -122,7 +122,7 @@ def run(options, work: Path) -> None:
     ):
         environment = emulators.clean_environment(
             AWS_ENDPOINT_URL=aws, AWS_DEFAULT_REGION=REGION, SAM_CLI_TELEMETRY="0",
-            PATH=f"{Path(options.sam).absolute().parent}{os.pathsep}{os.environ['PATH']}",  # cargo-lambda is installed beside sam
+            PATH=f"{options.sam.parent}{os.pathsep}{os.environ['PATH']}",  # cargo-lambda is installed beside sam
         )  # fmt: skip
         deploy(options, build(options, work, environment), work, environment)
         session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=REGION)
@@ -198,6 +198,9 @@ def main() -> int:
     arguments.add_argument("--bootstrap", type=Path, help="deploy this executable instead of building with SAM")
     arguments.add_argument("--keep", action="store_true", help="keep the working directory with the logs")
     options = arguments.parse_args()
+    # The steps run in other directories.
+    options.sam, options.emulator = options.sam.absolute(), options.emulator.absolute()
+    options.bootstrap = options.bootstrap and options.bootstrap.absolute()
     work = Path(tempfile.mkdtemp(prefix="ami-warden-e2e-"))
     try:
         run(options, work)
