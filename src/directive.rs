@@ -13,7 +13,7 @@ use crate::{
     guardrail::{Attribute, Code, Refusal},
     image::{Grantee, Image, ImdsSupport, LaunchPermissions, OrganizationArn},
     policy::Policy,
-    reference::{Reference, complete_organization, complete_unit, items},
+    reference::{Completed, Reference, items},
 };
 
 /// The longest description: `CreateImage` and `CopyImage` document 255 characters.
@@ -247,11 +247,9 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// The grantees a reference stands for.
     fn grantees(&self, reference: &Reference) -> Result<BTreeSet<Grantee>, String> {
-        match reference {
-            Reference::Grantee(grantee) => Ok(BTreeSet::from([grantee.clone()])),
-            Reference::ShortOrganization(id) => Ok(BTreeSet::from([complete_organization(id, self.organization)?])),
-            Reference::ShortUnit(id) => Ok(BTreeSet::from([complete_unit(id, self.organization)?])),
-            Reference::Group(name) => self.policy.group(name, self.organization),
+        match reference.clone().complete(self.organization)? {
+            Completed::Grantee(grantee) => Ok(BTreeSet::from([grantee])),
+            Completed::Group(name) => self.policy.group(&name, self.organization),
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     image::{GRANTEE_FORMS, Grantee, Image, LaunchPermissions, OrganizationArn, PublicFacts},
-    reference::{Reference, complete_organization, complete_unit, items},
+    reference::{Completed, Reference, items},
 };
 
 /// What a change or a refusal is about.
@@ -152,18 +152,16 @@ impl AllowedGrantees {
                 Some((head, _)) => format!("{head}{ALLOWED_FORMS}"),
                 None => error,
             })?;
-            let grantee = match reference {
-                Reference::Grantee(Grantee::All) => {
+            let grantee = match reference.complete(organization)? {
+                Completed::Grantee(Grantee::All) => {
                     return Err("\"all\" cannot stand here: whether images may be made public is the setting ALLOW_PUBLIC".into());
                 }
-                Reference::Group(name) => {
+                Completed::Group(name) => {
                     return Err(format!(
                         "\"@{name}\" cannot stand here: those who edit groups must not widen the guardrail, so name its grantees"
                     ));
                 }
-                Reference::Grantee(grantee) => grantee,
-                Reference::ShortOrganization(id) => complete_organization(&id, organization)?,
-                Reference::ShortUnit(id) => complete_unit(&id, organization)?,
+                Completed::Grantee(grantee) => grantee,
             };
             grantees.insert(grantee);
         }

@@ -17,7 +17,7 @@ use wildmatch::WildMatchPattern;
 use crate::{
     directive::{DescriptionTemplate, LaunchPermissionValue, Source, Statement, read_imds_support},
     image::{Grantee, Image, OrganizationArn},
-    reference::{Reference, complete_organization, complete_unit, is_group_name, items},
+    reference::{Completed, Reference, is_group_name, items},
 };
 
 /// Why the policy, or the list of allowed grantees, cannot be used.
@@ -197,19 +197,18 @@ impl Policy {
         above.push(name);
         for item in items(list) {
             let broken = |message| format!("the group \"@{name}\" ({}/groups/{name}) is broken: {message}", self.path);
-            match item.parse::<Reference>().map_err(broken)? {
-                Reference::Grantee(grantee) => grantees.insert(grantee),
-                Reference::ShortOrganization(id) => grantees.insert(complete_organization(&id, organization).map_err(broken)?),
-                Reference::ShortUnit(id) => grantees.insert(complete_unit(&id, organization).map_err(broken)?),
-                Reference::Group(inner) => {
+            match item.parse().and_then(|reference: Reference| reference.complete(organization)).map_err(broken)? {
+                Completed::Grantee(grantee) => {
+                    grantees.insert(grantee);
+                }
+                Completed::Group(inner) => {
                     let inner = self.groups.get_key_value(&inner).map_or_else(
                         || Err(broken(format!("\"@{inner}\" does not exist; create it, or take it out"))),
                         |(inner, _)| Ok(inner.as_str()),
                     )?;
                     self.collect(inner, organization, above, grantees)?;
-                    false
                 }
-            };
+            }
         }
         above.pop();
         Ok(())

@@ -59,17 +59,37 @@ impl FromStr for Reference {
     }
 }
 
+/// What a reference stands for once short forms are completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Completed {
+    /// One grantee.
+    Grantee(Grantee),
+    /// A group, by its name: to be looked up in the policy.
+    Group(String),
+}
+
+impl Reference {
+    /// Completes short forms with the own organization.
+    ///
+    /// # Errors
+    /// A sentence saying what is missing.
+    pub fn complete(self, own: Option<&OrganizationArn>) -> Result<Completed, String> {
+        match self {
+            Self::Grantee(grantee) => Ok(Completed::Grantee(grantee)),
+            Self::ShortOrganization(id) => complete_organization(&id, own).map(Completed::Grantee),
+            Self::ShortUnit(id) => complete_unit(&id, own).map(Completed::Grantee),
+            Self::Group(name) => Ok(Completed::Group(name)),
+        }
+    }
+}
+
 /// Whether the text can be the name of a group, which is also the last part of a Parameter Store name.
 #[must_use]
 pub fn is_group_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// Completes `o-…` with the own organization.
-///
-/// # Errors
-/// A sentence saying what is missing.
-pub fn complete_organization(id: &str, own: Option<&OrganizationArn>) -> Result<Grantee, String> {
+fn complete_organization(id: &str, own: Option<&OrganizationArn>) -> Result<Grantee, String> {
     match own {
         Some(own) if own.id() == id => Ok(own.organization()),
         Some(own) => Err(format!(
@@ -80,11 +100,7 @@ pub fn complete_organization(id: &str, own: Option<&OrganizationArn>) -> Result<
     }
 }
 
-/// Completes `ou-…` with the own organization.
-///
-/// # Errors
-/// A sentence saying what is missing.
-pub fn complete_unit(id: &str, own: Option<&OrganizationArn>) -> Result<Grantee, String> {
+fn complete_unit(id: &str, own: Option<&OrganizationArn>) -> Result<Grantee, String> {
     own.map(|own| own.unit(id)).ok_or_else(|| short_form_without_organization(id))
 }
 
