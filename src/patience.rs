@@ -73,7 +73,10 @@ impl Patience {
         loop {
             let slot = self.pace(operation, Pace::next_slot);
             let attempted = async {
-                sleep_until(slot).await;
+                // A timer takes up to a millisecond even for no time at all.
+                if slot > Instant::now() {
+                    sleep_until(slot).await;
+                }
                 self.calls.set(self.calls.get() + 1);
                 attempt().await
             };
@@ -171,6 +174,8 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn error(kind: ErrorKind) -> CallError {
@@ -193,6 +198,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn faults_that_pass_are_tried_again() {
         assert_eq!(attempts(ErrorKind::Transient, 2, 60).await, (Ok(()), 3));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_nothing_holds_back_waits_for_no_timer() {
+        assert_eq!(attempts(ErrorKind::Transient, 0, 60).now_or_never(), Some((Ok(()), 1)));
     }
 
     #[tokio::test(start_paused = true)]

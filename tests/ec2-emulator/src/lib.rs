@@ -44,6 +44,8 @@ mod server;
 mod signature;
 mod ssm;
 mod state;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+mod tls;
 mod xml;
 
 use std::collections::BTreeMap;
@@ -62,6 +64,7 @@ pub use grantee::Grantee;
 pub use image::{BlockDevice, Image, ImageState, Snapshot};
 pub use ssm::{Parameter, ParameterType};
 pub use state::{BlockPublicAccess, Seed, State};
+pub use tls::Tls;
 
 use engine::Engine;
 
@@ -82,6 +85,8 @@ pub struct Config {
     pub largest_page: Option<usize>,
     /// What is there from the start, and again after a reset.
     pub seed: Seed,
+    /// HTTPS in place of HTTP.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Config {
@@ -95,6 +100,7 @@ impl Default for Config {
             buckets: Buckets::none(),
             largest_page: None,
             seed: Seed::default(),
+            tls: None,
         }
     }
 }
@@ -103,6 +109,7 @@ impl Default for Config {
 pub struct Emulator {
     engine: Arc<Engine>,
     address: SocketAddr,
+    scheme: &'static str,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -126,6 +133,8 @@ impl Emulator {
         let listener = std::net::TcpListener::bind(config.listen)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
+        let tls = config.tls.clone();
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let engine = Arc::new(Engine::new(config));
         let (stop, stopped) = oneshot::channel();
@@ -137,17 +146,17 @@ impl Emulator {
         let thread = std::thread::Builder::new().name("ec2-emulator".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    _ = server::serve(listener, serving) => {}
+                    _ = server::serve(listener, serving, tls) => {}
                     _ = stopped => {}
                 }
             });
         })?;
-        Ok(Self { engine, address, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { engine, address, scheme, stop: Some(stop), thread: Some(thread) })
     }
 
     /// What to set as `AWS_ENDPOINT_URL`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Where it listens.

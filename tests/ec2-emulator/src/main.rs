@@ -9,7 +9,7 @@ const USAGE: &str = "\
 A strict stand-in for the EC2 and Parameter Store calls that ami-warden makes.
 
 usage: ec2-emulator [--listen ADDRESS:PORT] [--account ID] [--region REGION] [--seed FILE.json]
-                    [--latency-ms N] [--largest-page N] [--buckets]
+                    [--latency-ms N] [--largest-page N] [--buckets] [--tls CHAIN.pem,KEY.pem]
 
   --listen        where to listen (127.0.0.1:0, a free port)
   --account       the account that all requests come from (111122223333)
@@ -18,6 +18,7 @@ usage: ec2-emulator [--listen ADDRESS:PORT] [--account ID] [--region REGION] [--
   --latency-ms    how long every answer takes at least (0)
   --largest-page  no page holds more than this (no limit)
   --buckets       limit the request rate as EC2 does by default
+  --tls           HTTPS with this certificate and key (needs the feature `tls`)
 
 One line of JSON on standard output says where it listens. The control API is below /_emulator/.
 ";
@@ -75,6 +76,11 @@ fn parse(arguments: Vec<String>) -> Result<Config, String> {
                 config.latency = Duration::from_millis(value.parse().map_err(|e| bad(&e))?);
             }
             "--largest-page" => config.largest_page = Some(value.parse().map_err(|e| bad(&e))?),
+            #[cfg(feature = "tls")]
+            "--tls" => {
+                let (chain, key) = value.split_once(',').ok_or_else(|| bad(&"expected CHAIN.pem,KEY.pem"))?;
+                config.tls = Some(ec2_emulator::Tls::from_pem_files(chain.as_ref(), key.as_ref())?);
+            }
             _ => return Err(format!("{option} is no option; see --help")),
         }
     }

@@ -17,18 +17,33 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
 
 use crate::control;
 use crate::engine::{self, Engine, Reply};
+use crate::tls::{self, Tls};
 
 /// Takes connections for ever.
-pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>) -> Infallible {
+pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>, tls: Option<Tls>) -> Infallible {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(serve_connection(stream, Arc::clone(&engine)));
+                // Without it, the last packet of an answer may wait for the client's acknowledgement of the one before.
+                let _ = stream.set_nodelay(true);
+                let (engine, tls) = (Arc::clone(&engine), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => serve_connection(stream, |stream| stream, engine).await,
+                        // A client that breaks the handshake off knows why.
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                serve_connection(stream, tls::tcp, engine).await;
+                            }
+                        }
+                    }
+                });
             }
             // For example too many open files: better soon than never.
             Err(_) => sleep(Duration::from_millis(10)).await,
@@ -36,16 +51,17 @@ pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>) -> Infalli
     }
 }
 
-async fn serve_connection(stream: TcpStream, engine: Arc<Engine>) {
-    // Without it, the last packet of an answer may wait for the client's acknowledgement of the one before.
-    let _ = stream.set_nodelay(true);
+async fn serve_connection<S>(stream: S, tcp: impl Fn(&S) -> &TcpStream, engine: Arc<Engine>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let service = service_fn(move |request| Box::pin(answer(Arc::clone(&engine), request)));
     let mut connection = http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), service);
     let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     let stream = connection.into_parts().io.into_inner();
     let reset = ended.is_err_and(|error| error.source().is_some_and(|e| e.is::<Reset>()));
     if reset {
-        let _ = stream.set_zero_linger();
+        let _ = tcp(&stream).set_zero_linger();
     }
 }
 

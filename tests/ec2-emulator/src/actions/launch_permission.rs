@@ -42,6 +42,10 @@ pub(crate) fn take_all(params: &mut Params, caller: &Caller) -> Result<Vec<Permi
     match (operation.as_deref(), grantees.is_empty()) {
         (None, true) => {}
         (None, false) => return Err(ApiError::missing_parameter("OperationType")),
+        // Beside `LaunchPermission` it is superfluous, and taken where it says the same: Cloud Custodian sends both (c7n 0.9.53,
+        // `resources/ami.py`, `SetPermissions`).
+        (Some("add"), true) if changes.iter().any(|change| change.remove.is_empty()) => {}
+        (Some("remove"), true) if changes.iter().any(|change| change.add.is_empty()) => {}
         (Some(_), true) => return Err(ApiError::missing_parameter("UserId")),
         (Some("add"), false) => changes.push(PermissionChange { add: grantees, ..PermissionChange::default() }),
         (Some("remove"), false) => changes.push(PermissionChange { remove: grantees, ..PermissionChange::default() }),

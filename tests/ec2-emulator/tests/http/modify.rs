@@ -72,6 +72,16 @@ fn both_styles_of_parameters_do_the_same() {
 }
 
 #[test]
+fn an_operation_type_beside_a_structure_must_say_the_same() {
+    let add = ("LaunchPermission.Add.1.UserId", FRIEND);
+    assert_eq!(modified(Image::new(ID), &[add, ("OperationType", "add")]).grantees(), [FRIEND]);
+    let remove = ("LaunchPermission.Remove.1.UserId", FRIEND);
+    assert!(modified(Image::new(ID).granted(FRIEND), &[remove, ("OperationType", "remove")]).grantees().is_empty());
+    refused(Image::new(ID), &[add, ("OperationType", "remove")], "MissingParameter");
+    refused(Image::new(ID), &[remove, ("OperationType", "add")], "MissingParameter");
+}
+
+#[test]
 fn description_and_imds_support_are_set() {
     let after = modified(Image::new(ID), &[("Description.Value", "golden image, v1")]);
     assert_eq!(after.description.as_deref(), Some("golden image, v1"));
