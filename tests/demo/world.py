@@ -74,15 +74,15 @@ class World:
         return "\n".join(f"--- {name}\n{text}" for name, text in tails if text)
 
     def _start_emulator(self) -> tuple[str, int]:
-        address = ("127.0.0.1", _free_port())
+        address = ("127.0.0.1", free_port())
         listen = f"{address[0]}:{address[1]}"
         process = self._spawn("ec2-emulator", [self.emulator, "--listen", listen, "--account", ACCOUNT, "--region", REGION], {})
-        _wait_for(address, process, self.logs)
+        wait_for(address, process, self.logs)
         return address
 
     def _start_lambda(self) -> tuple[str, int]:
-        address = ("127.0.0.1", _free_port())
-        runtime_api = f"127.0.0.1:{_free_port()}"
+        address = ("127.0.0.1", free_port())
+        runtime_api = f"127.0.0.1:{free_port()}"
         listen = f"{address[0]}:{address[1]}"
         command = [
             self.rie, "--runtime-interface-emulator-address", listen, "--runtime-api-address", runtime_api, self.function,
@@ -94,7 +94,7 @@ class World:
             "AWS_ENDPOINT_URL": f"http://{self._ec2[0]}:{self._ec2[1]}",
             **self.settings,
         }
-        _wait_for(address, self._spawn("lambda", command, environment), self.logs)
+        wait_for(address, self._spawn("lambda", command, environment), self.logs)
         return address
 
     def _spawn(self, name: str, command: list, environment: dict[str, str]) -> subprocess.Popen:
@@ -115,11 +115,11 @@ class World:
                 cwd=self.work, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,  # so that what it starts in turn is ended with it, and Ctrl-C is ours to handle
             )  # fmt: skip
-        self._stack.callback(_end, process)
+        self._stack.callback(end, process)
         return process
 
 
-def _end(process: subprocess.Popen) -> None:
+def end(process: subprocess.Popen) -> None:
     """Ends a process and those it started."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
@@ -129,13 +129,13 @@ def _end(process: subprocess.Popen) -> None:
             return
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
-def _wait_for(address: tuple[str, int], process: subprocess.Popen, logs) -> None:
+def wait_for(address: tuple[str, int], process: subprocess.Popen, logs) -> None:
     deadline = time.monotonic() + 20
     while True:
         with contextlib.suppress(OSError), socket.create_connection(address, timeout=1):
