@@ -140,7 +140,7 @@ soak: compile ## Ten minutes of mixed events and random faults (SOAK_SECONDS, SO
 proof: compile ## The tests behind docs/proof.md, with a line for what each of them tried
 	@$(call say,'proving')
 	@cargo test --locked --workspace --lib --test e2e --test model --test documents -- --nocapture 2>&1 \
-		| tee $(TARGET)/proof.log | grep -oE '^test result: .*|proof: .*|.*(panicked|FAILED|^error).*'
+		| tee $(TARGET)/proof.log | grep --line-buffered -oE '^test result: .*|proof: .*|.*(panicked|FAILED|^error).*'
 
 SECONDS_EACH ?= 30
 .PHONY: fuzz
@@ -148,7 +148,7 @@ fuzz: $(TOOLS)/cargo-fuzz ## Fuzz what reads foreign text, SECONDS_EACH=30 for e
 	@PATH="$$PWD/$(TOOLS):$$PATH" bash fuzz/run.sh $(SECONDS_EACH)
 
 .PHONY: mutants
-mutants: $(TOOLS)/cargo-mutants ## Break the pure core in every small way and see that a test fails (ten minutes)
+mutants: $(TOOLS)/cargo-mutants ## Break the pure core in every small way and see that a test fails (a quarter of an hour)
 	@PATH="$$PWD/$(TOOLS):$$PATH" PROPTEST_CASES=100 CARGO_PROFILE_DEV_DEBUG=0 cargo mutants --jobs 1 --output $(TARGET)
 
 .PHONY: deny
