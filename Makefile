@@ -136,18 +136,24 @@ soak: compile ## Ten minutes of mixed events and random faults (SOAK_SECONDS, SO
 
 # --- Prove ------------------------------------------------------------------------------------------------------------------------------
 
+.PHONY: proof
+proof: compile ## The tests behind docs/proof.md, with a line for what each of them tried
+	@$(call say,'proving')
+	@cargo test --locked --workspace --lib --test e2e --test model --test documents -- --nocapture 2>&1 \
+		| tee $(TARGET)/proof.log | grep --line-buffered -oE '^test result: .*|proof: .*|.*(panicked|FAILED|^error).*'
+
 SECONDS_EACH ?= 30
 .PHONY: fuzz
 fuzz: $(TOOLS)/cargo-fuzz ## Fuzz what reads foreign text, SECONDS_EACH=30 for each of four targets (needs a nightly compiler)
 	@PATH="$$PWD/$(TOOLS):$$PATH" bash fuzz/run.sh $(SECONDS_EACH)
 
 .PHONY: mutants
-mutants: $(TOOLS)/cargo-mutants ## Break the pure core in every small way and see that a test fails (half an hour)
-	@PATH="$$PWD/$(TOOLS):$$PATH" PROPTEST_CASES=100 CARGO_PROFILE_DEV_DEBUG=0 cargo mutants --jobs 1
+mutants: $(TOOLS)/cargo-mutants ## Break the pure core in every small way and see that a test fails (a quarter of an hour)
+	@PATH="$$PWD/$(TOOLS):$$PATH" PROPTEST_CASES=100 CARGO_PROFILE_DEV_DEBUG=0 cargo mutants --jobs 1 --output $(TARGET)
 
 .PHONY: deny
-deny: $(TOOLS)/cargo-deny ## Licences, sources and banned crates of all dependencies
-	@PATH="$$PWD/$(TOOLS):$$PATH" cargo deny --locked check bans licenses sources
+deny: $(TOOLS)/cargo-deny ## Licences, sources and banned crates of all dependencies (CHECKS=advisories: known vulnerabilities)
+	@PATH="$$PWD/$(TOOLS):$$PATH" cargo deny --locked check $(or $(CHECKS),bans licenses sources)
 
 .PHONY: clean
 clean: ## Remove what the other targets made, except the compiled code

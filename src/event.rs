@@ -409,6 +409,14 @@ mod tests {
     }
 
     #[test]
+    fn the_trail_learns_which_event_it_was_and_who_made_the_call_where_the_event_says_so() {
+        let origin = Origin::of(&file("call-create-tags"));
+        assert_eq!(origin.event_id.as_deref(), Some("6f87d04b-9f07-51db-246b-d8b8441bcdf0"));
+        assert_eq!(origin.actor.as_deref(), Some("arn:aws:sts::111122223333:assumed-role/image-builder/builder"));
+        assert_eq!(Origin::of(&json!({ "ImageId": IMAGE })), Origin::default());
+    }
+
+    #[test]
     fn an_image_that_became_available_is_looked_at() {
         assert_eq!(job(&file("ami-available")), look(Trigger::Ec2AmiStateChange, &[IMAGE], Expect::Available));
     }

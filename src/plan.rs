@@ -191,7 +191,7 @@ mod tests {
         guardrail::{AllowedGrantees, Code},
         image::EbsDevice,
         policy::Policy,
-        testing::{facts, grantees, image, now},
+        testing::{cases, facts, grantees, image, now},
     };
 
     fn allow_all() -> Guardrails {
@@ -466,7 +466,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #![proptest_config(cases(2000))]
 
         #[test]
         fn for_any_image_tags_and_settings_the_plan_keeps_its_promises(

@@ -413,4 +413,10 @@ mod tests {
         let rules = r#"[{"Match": {}, "LaunchPermission": "@unknown ou-ab12-cdef3456", "Description": "{Unknown}"}]"#;
         assert!(policy(&[("rules", rules)]).unwrap().has_rules());
     }
+
+    #[test]
+    fn groups_alone_are_no_rules_so_a_sweep_need_not_look_at_images_without_tags() {
+        assert!(!policy(&[("groups/team", "444455556666")]).unwrap().has_rules());
+        assert!(!policy(&[("rules", "[]")]).unwrap().has_rules());
+    }
 }

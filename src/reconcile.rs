@@ -422,6 +422,22 @@ mod tests {
         image: RefCell<Image>,
         launch_permissions: RefCell<LaunchPermissions>,
         writes: RefCell<Vec<Change>>,
+        /// Whether reads show nothing of a write.
+        lags: bool,
+        /// When launch permissions were read.
+        reads: RefCell<Vec<Instant>>,
+    }
+
+    impl OneImage {
+        fn new(image: &Image, launch_permissions: &str, lags: bool) -> Self {
+            Self {
+                image: RefCell::new(image.clone()),
+                launch_permissions: RefCell::new(grantees(launch_permissions)),
+                writes: RefCell::default(),
+                lags,
+                reads: RefCell::default(),
+            }
+        }
     }
 
     impl Ec2 for OneImage {
@@ -434,6 +450,7 @@ mod tests {
         }
 
         async fn launch_permissions(&self, _: ImageId) -> Result<LaunchPermissions, CallError> {
+            self.reads.borrow_mut().push(Instant::now());
             Ok(self.launch_permissions.borrow().clone())
         }
 
@@ -449,7 +466,7 @@ mod tests {
     impl Ec2Write for OneImage {
         async fn modify(&self, _: ImageId, change: &Change, dry_run: bool) -> Result<(), CallError> {
             self.writes.borrow_mut().push(change.clone());
-            if dry_run {
+            if dry_run || self.lags {
                 return Ok(());
             }
             let mut image = self.image.borrow_mut();
@@ -512,11 +529,7 @@ mod tests {
         let policy = Policy::default();
         let mut outcomes = std::collections::BTreeSet::new();
         for (image, launch_permissions) in images() {
-            let ec2 = OneImage {
-                image: RefCell::new(image.clone()),
-                launch_permissions: RefCell::new(grantees(launch_permissions)),
-                writes: RefCell::default(),
-            };
+            let ec2 = OneImage::new(&image, launch_permissions, false);
             let reconciler = |dry_run| Reconciler {
                 ec2: &ec2,
                 patience: &patience,
@@ -544,5 +557,29 @@ mod tests {
         }
         use Outcome::{Deferred, Planned, Refused, Skipped, Unchanged};
         assert_eq!(outcomes, [Planned, Unchanged, Refused, Deferred, Skipped].into());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn permissions_are_read_back_three_times_with_waits_that_grow_and_none_at_the_end() {
+        let patience = Patience::until(Instant::now() + Duration::from_secs(60));
+        let guardrails = Guardrails { allowed_grantees: AllowedGrantees::Any, ..Guardrails::default() };
+        let (policy, image) = (Policy::default(), image().tag("ami-warden:launch-permission", "444455556666"));
+        let ec2 = OneImage::new(&image, "", true);
+        let reconciler = Reconciler {
+            ec2: &ec2,
+            patience: &patience,
+            guardrails: &guardrails,
+            context: Context { policy: &policy, organization: None, partition: "aws" },
+            tag_prefix: "ami-warden:",
+            status_tag: None,
+            dry_run: false,
+            explain: false,
+            now: now(),
+        };
+        reconciler.by_tags(&image).await;
+        let reads = ec2.reads.take();
+        let [_, first, second, third] = reads.as_slice() else { panic!("{reads:?}") };
+        assert!(*second - *first >= Duration::from_millis(100) && *third - *second >= Duration::from_millis(200), "{reads:?}");
+        assert_eq!(Instant::now(), *third);
     }
 }

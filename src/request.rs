@@ -348,7 +348,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{grantees, image};
+    use crate::testing::{cases, grantees, image};
 
     const IMAGE: &str = "ami-0123456789abcdef0";
     const ORGANIZATION: &str = "arn:aws:organizations::111122223333:organization/o-exampleorgid";
@@ -413,6 +413,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(cases(2000))]
+
         #[test]
         fn both_styles_give_the_same_request(
             operation in prop::sample::select(vec![("add", "Add"), ("remove", "Remove")]),

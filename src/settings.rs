@@ -270,6 +270,15 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_prefix_may_have_64_characters_and_a_status_tag_127_and_no_more() {
+        for (variable, most) in [(TAG_PREFIX, 64), (STATUS_TAG, 127)] {
+            assert!(settings(&[(variable, &"ü".repeat(most))]).is_ok(), "{variable}");
+            let error = settings(&[(variable, &"ü".repeat(most + 1))]).unwrap_err().to_string();
+            assert!(error.contains(&format!("at most {most}")), "{error}");
+        }
+    }
+
+    #[test]
     fn the_allow_list_is_kept_in_one_place_and_out_of_reach_of_the_policy() {
         let both = [(ALLOWED_GRANTEES, "*"), (ALLOWED_GRANTEES_PARAMETER, "/security/amis")];
         assert!(settings(&both).unwrap_err().to_string().contains(ALLOWED_GRANTEES));

@@ -12,21 +12,13 @@ const LONGEST_VALUE: usize = 256;
 pub fn status(refusals: &[Refusal]) -> Option<String> {
     let items: Vec<String> =
         refusals.iter().map(|refusal| portable(&format!("{}:{}", refusal.code.as_str(), refusal.resource))).collect();
-    let (last, _) = items.split_last()?;
-    let mut value = String::new();
-    for (index, item) in items.iter().enumerate() {
-        let separated = if value.is_empty() { item.clone() } else { format!(" {item}") };
-        let more = items.len() - index - 1;
-        // Room for saying how many are left out, unless none are.
-        let reserve = if more == 0 && std::ptr::eq(item, last) { 0 } else { format!(" +{more} more").len() };
-        if value.len() + separated.len() + reserve > LONGEST_VALUE {
-            let left_out = items.len() - index;
-            let note = format!("+{left_out} more");
-            return Some(if value.is_empty() { note } else { format!("{value} {note}") });
-        }
-        value.push_str(&separated);
-    }
-    Some(value)
+    let value = |shown: usize| {
+        let left_out = items.len() - shown;
+        let note = (left_out > 0).then(|| format!("+{left_out} more"));
+        items.iter().take(shown).cloned().chain(note).collect::<Vec<_>>().join(" ")
+    };
+    let fits = |value: &String| value.len() <= LONGEST_VALUE;
+    (0..=items.len()).rev().map(value).find(fits).filter(|value| !value.is_empty())
 }
 
 fn portable(text: &str) -> String {
@@ -68,6 +60,17 @@ mod tests {
             }
             assert!(listed == count || listed >= 7, "{count}: only {listed}");
         }
-        assert_eq!(status(&[refusal(&"x".repeat(300))]).as_deref(), Some("+1 more"));
+    }
+
+    #[test]
+    fn a_value_of_256_characters_fits_and_a_longer_one_does_not() {
+        let name = |length| "x".repeat(length - "grantee-not-allowed:".len());
+        let item = |length| format!("grantee-not-allowed:{}", name(length));
+        let of = |lengths: &[usize]| status(&lengths.iter().map(|length| refusal(&name(*length))).collect::<Vec<_>>()).unwrap();
+        assert_eq!(of(&[256]), item(256));
+        assert_eq!(of(&[257]), "+1 more");
+        assert_eq!(of(&[100, 155]), format!("{} {}", item(100), item(155)));
+        assert_eq!(of(&[248, 300]), format!("{} +1 more", item(248)));
+        assert_eq!(of(&[249, 300]), "+2 more");
     }
 }

@@ -3,8 +3,16 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use proptest::test_runner::Config;
 
 use crate::image::{EbsDevice, Image, LaunchPermissions, PublicFacts, State};
+
+/// So many cases of a property, or as many as `PROPTEST_CASES` says; prints how many, for `make proof`.
+pub(crate) fn cases(number: u32) -> Config {
+    let number = std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(number);
+    println!("proof: {number} cases: {}", std::thread::current().name().unwrap_or_default());
+    Config::with_cases(number)
+}
 
 pub(crate) fn now() -> DateTime<Utc> {
     "2026-11-21T12:00:00Z".parse().unwrap()

@@ -32,9 +32,10 @@ const ORGANIZATION: &str = "arn:aws:organizations::444455556666:organization/o-e
 const NAMES: [&str; 6] =
     ["all", OWNER, "222233334444", TEAM, ORGANIZATION, "arn:aws:organizations::444455556666:ou/o-exampleorgid/ou-ab12-cdef3456"];
 
-/// So many cases, or as many as `PROPTEST_CASES` says.
+/// So many cases of a property, or as many as `PROPTEST_CASES` says; prints how many, for `make proof`.
 fn config(cases: u32) -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(cases);
+    println!("proof: {cases} cases: {}", std::thread::current().name().unwrap_or_default());
     let kept = FileFailurePersistence::Direct("tests/proptest-regressions/model.txt");
     ProptestConfig { failure_persistence: Some(Box::new(kept)), ..ProptestConfig::with_cases(cases) }
 }

@@ -8,6 +8,9 @@
 //!
 //! Nothing here can change an image: the clients have no call that does, see [`ami_warden::aws::ReadOnly`].
 
+#![forbid(unsafe_code)]
+#![warn(clippy::expect_used, clippy::panic, clippy::unimplemented, clippy::unreachable, clippy::unwrap_used)]
+
 mod options;
 mod survey;
 mod text;

@@ -255,6 +255,15 @@ fn an_image_that_does_not_show_in_time_has_failed_and_keeps_its_event() {
 }
 
 #[test]
+fn what_ec2_denies_while_an_image_is_waited_for_is_the_error_of_the_image() {
+    let mut function = World::new().permissive().start();
+    function.emulator.fault(Fault::error("DescribeImages", "UnauthorizedOperation").skip(1).forever());
+    let entry = only_entry(&function.try_invoke(&event("ami-available")).unwrap_err().answer());
+    assert_holds(&entry["Error"], &json!({ "Operation": "DescribeImages", "Code": "UnauthorizedOperation" }));
+    assert_eq!(function.counts()["DescribeImages"], 2);
+}
+
+#[test]
 fn an_image_that_is_not_there_is_skipped_at_once_after_any_other_event() {
     let mut function = World::new().start();
     for name in ["call-create-tags", "call-delete-tags", "tag-changed", "tag-deleted", "custom-look", "look"] {

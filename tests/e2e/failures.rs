@@ -250,6 +250,15 @@ fn a_failed_image_keeps_what_was_done_before_it_failed() {
 }
 
 #[test]
+fn a_failed_image_says_what_was_refused_although_what_a_plan_needs_could_not_be_read() {
+    let mut function = World::new().permissive().image(share(ALICE).tag("ami-warden:imds-support", "v3")).start();
+    function.emulator.fault(Fault::error("DescribeImageAttribute", "UnauthorizedOperation").forever());
+    let entry = only_entry(&function.try_invoke(&event("ami-available")).unwrap_err().answer());
+    assert_eq!((&entry["Outcome"], codes(&entry)), (&json!("failed"), vec!["invalid-directive".to_owned()]));
+    assert_eq!(entry["Error"]["Operation"], "DescribeImageAttribute");
+}
+
+#[test]
 fn what_does_not_fit_into_the_time_is_left_for_a_next_event_in_order() {
     let ids: Vec<_> = (100..290).map(|number| format!("ami-00000{number}")).collect();
     let image = |id: &String| Image::new(id).tag("ami-warden:launch-permission", "-all");

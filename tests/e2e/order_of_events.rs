@@ -92,9 +92,12 @@ impl Walk {
         self.function.emulator.image(IMAGE).unwrap()
     }
 
-    /// Lets each of `left` happen next and be told of at once, and goes on from each place: every order of every part of the set.
-    /// With `first`, only those orders that begin with that one.
+    /// Lets each of `left` happen next and be told of at once, and goes on from each place until six were told of: every order of every
+    /// part of the set. With `first`, only those orders that begin with that one.
     fn every_order(&mut self, told: &mut Vec<Happening>, left: &[Happening], first: Option<usize>) {
+        if told.len() == 6 {
+            return;
+        }
         for (index, happening) in left.iter().enumerate().filter(|(index, _)| first.is_none_or(|first| first == *index)) {
             let before = self.function.emulator.edit(|state| state.clone());
             self.function.emulator.edit(|state| happening.happen(state));
@@ -131,14 +134,16 @@ fn at_once<T: Send>(parts: impl IntoIterator<Item = T>, walk: impl Fn(&mut Walk,
 }
 
 #[test]
-fn every_order_of_every_part_of_six_events_ends_as_the_last_truth_wants() {
-    let set = [Tagged, Retagged, Untagged, Disabled, Enabled, MadePublic];
+fn every_order_of_up_to_six_events_ends_as_the_last_truth_wants() {
+    // The image is there from the beginning, and the event that says so comes when it comes.
+    let set = [Created, Tagged, Retagged, Untagged, Disabled, Enabled, MadePublic];
     let invocations = at_once(0..set.len(), |walk, first| {
         walk.function.emulator.edit(|state| Created.happen(state));
         walk.every_order(&mut Vec::new(), &set, Some(first));
     });
-    // 6 + 6·5 + 6·5·4 + … + 6!: all 720 orders of the six, and all of fewer.
-    assert_eq!(invocations, 1956);
+    // 7 + 7·6 + 7·6·5 + …: all 5,040 orders of six of the seven, and all of fewer.
+    assert_eq!(invocations, 8659);
+    println!("proof: {invocations} orders of up to six of {} events, each told of as it happens", set.len());
 }
 
 /// All orders of these.
@@ -176,6 +181,7 @@ fn events_that_arrive_late_and_in_every_order_settle_the_last_truth_at_the_first
         }
     });
     assert_eq!(invocations, 4 * 120 * 5);
+    println!("proof: {} orders of five events that all come late", 4 * 120);
 }
 
 #[test]
@@ -184,6 +190,7 @@ fn events_that_come_in_between_late_and_twice_do_no_harm_in_300_stories_by_seed(
     at_once(0..threads, |walk, thread| {
         (0..300).filter(|seed| seed % threads == thread).for_each(|seed| story(walk, seed));
     });
+    println!("proof: 300 stories by seed, with events in between, late and twice");
 }
 
 fn story(walk: &mut Walk, seed: u64) {

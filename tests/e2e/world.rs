@@ -300,20 +300,17 @@ impl Function {
 
     /// The memory the function holds now, in megabytes (Linux only).
     #[allow(dead_code)] // for the benchmarks
-    #[allow(dead_code)] // for the benches
     pub fn memory_mb(&self) -> f64 {
         self.memory_of("VmRSS:")
     }
 
     /// The most memory the function has held so far, in megabytes (Linux only).
     #[allow(dead_code)] // for the benchmarks
-    #[allow(dead_code)] // for the benches
     pub fn peak_memory_mb(&self) -> f64 {
         self.memory_of("VmHWM:")
     }
 
     #[allow(dead_code)] // for the benchmarks
-    #[allow(dead_code)] // for the benches
     fn memory_of(&self, field: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let memory = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();

@@ -5,7 +5,7 @@ use std::io;
 use tokio::net::TcpStream;
 
 /// HTTPS, which needs the feature `tls`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Tls {}
 
 impl Tls {
