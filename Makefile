@@ -102,7 +102,7 @@ lint: ## Formatting and clippy
 	@cargo clippy --locked --no-default-features --all-targets -- -D warnings
 
 .PHONY: check
-check: lint test demo e2e ## Everything that CI runs: lint, test, demo, e2e
+check: lint test budgets demo e2e ## Everything that CI runs: lint, test, budgets, demo, e2e
 	@$(call say,'all checks passed')
 
 # --- Build ------------------------------------------------------------------------------------------------------------------------------
@@ -121,6 +121,24 @@ build: .venv/build/.done ## The release zip for Lambda (ARCH=arm64 for Graviton)
 	@ls -l $(TARGET)/lambda/ami-warden/bootstrap.zip
 
 # --- Measure ----------------------------------------------------------------------------------------------------------------------------
+
+BENCH_OPTIONS ?=
+.PHONY: bench
+bench: .venv/build/.done .venv/bench/.done $(RIE) ## Cold start, warm time and memory beside boto3, Cloud Custodian and a function that calls nothing (10 minutes, after the build)
+	@$(call say,'building the function as it is deployed$(,) the floor and the EC2 emulator$(,) if need be (5 minutes or more the first time)')
+	@PATH="$$PWD/.venv/build/bin:$$PATH"; $(call beat,building); \
+	cargo lambda build --locked --release --output-format zip --bin ami-warden; \
+	cargo lambda build --locked --release --output-format zip --package floor; \
+	cargo lambda build --locked --release --package ec2-emulator --features tls
+	@$(call say,'measuring; leave the machine alone meanwhile')
+	@.venv/bench/bin/python benches/cold_start/bench.py --function $(TARGET)/lambda/ami-warden/bootstrap.zip \
+		--floor $(TARGET)/lambda/floor/bootstrap.zip --emulator $(TARGET)/lambda/ec2-emulator/bootstrap --rie $(RIE) \
+		--venvs .venv --picture $(TARGET)/cold-start.svg $(BENCH_OPTIONS)
+
+.PHONY: budgets
+budgets: ## Count the instructions of the pure core, and fail where there are more than there may be (needs valgrind)
+	@$(call say,'counting instructions of the pure core')
+	@cargo bench --locked --quiet --no-default-features --bench instructions
 
 .PHONY: bench-sweep
 bench-sweep: .venv/build/.done ## How fast a sweep is against EC2's limits, and its memory (5 minutes, after the build)
@@ -182,6 +200,11 @@ venv = $(call say,'setting up $(1) ($(2))'); \
 .venv/sam/.done: tests/template/requirements-sam.txt
 	@$(call venv,.venv/sam,a minute)
 	@.venv/sam/bin/pip install --quiet -r $<
+	@touch $@
+
+.venv/bench/.done: benches/cold_start/requirements.txt
+	@$(call venv,.venv/bench,under a minute)
+	@.venv/bench/bin/pip install --quiet -r $<
 	@touch $@
 
 .venv/build/.done: tests/template/requirements-sam.txt

@@ -1,0 +1,148 @@
+//! How many instructions the pure core needs for an image, an event and a policy, and the most it may: `make budgets`.
+//!
+//! Counted by valgrind's callgrind, since times on shared machines vary and counts do not. Each case runs in a process of its own, once without
+//! rounds and once with them; the difference is what a round costs.
+
+use std::{collections::BTreeMap, hint::black_box, process::Command};
+
+use ami_warden::{
+    directive::{Context, DirectiveTags, Directives},
+    event::{Event, Surroundings},
+    guardrail::{AllowedGrantees, Guardrails},
+    image::{Image, LaunchPermissions, PublicFacts, State},
+    plan::{Observed, plan},
+    policy::Policy,
+};
+use serde_json::Value;
+
+const ROUNDS: u64 = 200;
+
+struct Case {
+    name: &'static str,
+    what: &'static str,
+    /// The most instructions a round may take: about a quarter more than when it was set.
+    budget: u64,
+    run: fn(u64),
+}
+
+const CASES: [Case; 3] = [
+    Case { name: "event", what: "decode a CloudTrail event of CreateTags", budget: 210_000, run: event },
+    Case {
+        name: "plan",
+        what: "read the tags of an image and plan description, IMDS support and eight grantees",
+        budget: 88_000,
+        run: decide,
+    },
+    Case {
+        name: "rules",
+        what: "parse a policy of 20 rules and 3 groups, and match an image against it",
+        budget: 970_000,
+        run: rules,
+    },
+];
+
+fn main() {
+    if let [_, name, rounds] = std::env::args().collect::<Vec<_>>().as_slice()
+        && let Some(case) = CASES.iter().find(|case| case.name == name)
+    {
+        return (case.run)(rounds.parse().expect("a number of rounds"));
+    }
+    println!("| what | instructions | budget |\n| --- | ---: | ---: |");
+    let mut over = Vec::new();
+    for Case { name, what, budget, .. } in CASES {
+        let instructions = (count(name, ROUNDS) - count(name, 0)) / ROUNDS;
+        println!("| {what} | {instructions} | {budget} |");
+        if instructions > budget {
+            over.push(format!("{name}: {instructions} instructions, and the budget is {budget}"));
+        }
+    }
+    assert!(over.is_empty(), "over budget: {}", over.join("; "));
+}
+
+/// The instructions of a process that runs the case for so many rounds.
+fn count(case: &str, rounds: u64) -> u64 {
+    let program = std::env::current_exe().expect("the path of this program");
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program).args([case, &rounds.to_string()]);
+    let output =
+        valgrind.output().unwrap_or_else(|error| panic!("valgrind cannot be started ({error}); on Debian: apt install valgrind"));
+    let text = String::from_utf8_lossy(&output.stderr);
+    let collected = text.lines().find_map(|line| line.split_once("Collected : "));
+    let (_, count) = collected.unwrap_or_else(|| panic!("valgrind counted nothing: {text}"));
+    count.trim().parse().expect("a count")
+}
+
+fn event(rounds: u64) {
+    let text = include_str!("../events/call-create-tags.json");
+    for _ in 0..rounds {
+        let event: Value = serde_json::from_str(black_box(text)).expect("JSON");
+        let parsed = Event::parse(&event, Surroundings { policy_path: Some("/ami-warden"), partition: "aws" });
+        assert!(matches!(black_box(parsed), Ok(Event::Job(_))));
+    }
+}
+
+fn decide(rounds: u64) {
+    let image = image([
+        (
+            "ami-warden:launch-permission",
+            "= 222233334444 333344445555 444455556666 555566667777 666677778888 777788889999 888899990000",
+        ),
+        ("ami-warden:launch-permission:2", "arn:aws:organizations::111122223333:organization/o-exampleorgid"),
+        ("ami-warden:description", "{Name}, release {tag:release}"),
+        ("ami-warden:imds-support", "v2.0"),
+        ("release", "stable"),
+    ]);
+    let guardrails = Guardrails { allowed_grantees: AllowedGrantees::parse("*", None).expect("a list"), ..Guardrails::default() };
+    let (policy, now) = (Policy::default(), "2026-11-21T12:00:00Z".parse().expect("a time"));
+    let context = Context { policy: &policy, organization: None, partition: "aws" };
+    let (permissions, facts) = (LaunchPermissions::default(), PublicFacts::default());
+    for _ in 0..rounds {
+        let image = black_box(&image);
+        let directives = Directives::of(image, &DirectiveTags::read(&image.tags, "ami-warden:"), &context);
+        let observed = Observed { image, launch_permissions: &permissions, public_facts: &facts };
+        let plan = plan(observed, &directives, &guardrails, now);
+        assert!(plan.changes.len() == 3 && plan.refusals.is_empty(), "{plan:?}");
+    }
+}
+
+fn rules(rounds: u64) {
+    let rule = |n: usize| {
+        format!(
+            r#"{{ "Name": "{n}", "Match": {{ "Name": "golden-{n}-*", "Tags": {{ "release": ["stable", "lts-*"] }} }}, "LaunchPermission": "@all-teams" }}"#
+        )
+    };
+    let rules = format!("[{}]", (0..20).map(rule).collect::<Vec<_>>().join(","));
+    let parameters = [
+        ("/p/rules", rules.as_str()),
+        ("/p/groups/all-teams", "@one @two"),
+        ("/p/groups/one", "222233334444,333344445555"),
+        ("/p/groups/two", "444455556666"),
+    ];
+    let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let image = Image { name: Some("golden-19-x".into()), ..image([("release", "lts-24.04")]) };
+    for _ in 0..rounds {
+        let policy = Policy::parse("/p", black_box(parameters.clone())).expect("a policy");
+        let context = Context { policy: &policy, organization: None, partition: "aws" };
+        let directives = Directives::of(&image, &DirectiveTags::read(&image.tags, "ami-warden:"), &context);
+        assert!(directives.launch_permission.is_some() && directives.refusals.is_empty());
+    }
+}
+
+fn image<const N: usize>(tags: [(&str, &str); N]) -> Image {
+    Image {
+        id: "ami-0123456789abcdef0".parse().expect("an id"),
+        owner: "111122223333".into(),
+        state: State::Available,
+        name: Some("golden".into()),
+        description: None,
+        creation_date: None,
+        source_image_id: None,
+        architecture: None,
+        public: false,
+        imds_support: None,
+        deprecation_time: None,
+        tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>(),
+        product_codes: Vec::new(),
+        devices: Vec::new(),
+    }
+}
