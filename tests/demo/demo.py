@@ -28,6 +28,7 @@ FOREIGN = "ami-0999988887777666a"
 GUIDE = "ami-0abcdef1234567890"  # the image of the EC2 User Guide's own examples
 
 SHARE_TAG, DESCRIPTION_TAG = "ami-warden:launch-permission", "ami-warden:description"
+STATUS_TAG = "ami-warden-status"  # the function's setting of this name
 
 IMAGES = [
     {
@@ -81,13 +82,14 @@ class Demo:
 
         self.act("ami-available.json", "EC2 says: an image has become available", event("ami-available"))
         self.expect(SHARED, "applied", after=["444455556666", ORGANIZATION])
+        self.log(event("ami-available")["id"])
 
         named = [ENCRYPTED, PRODUCT, FOREIGN]
         tagged = event("call-create-tags")
         tagged["detail"]["requestParameters"]["resourcesSet"]["items"] = [{"resourceId": each} for each in named]
         self.act("call-create-tags.json", "CloudTrail says: three images were tagged \"all\"", tagged, adapted=True)
-        self.expect(ENCRYPTED, "refused", ["encrypted-snapshot"])
-        self.expect(PRODUCT, "refused", ["product-code"])
+        self.expect(ENCRYPTED, "refused", ["encrypted-snapshot"], status="encrypted-snapshot:snap-0fedcba9876543210")
+        self.expect(PRODUCT, "refused", ["product-code"], status="product-code:774F4FF8")
         self.expect(FOREIGN, "skipped", asked="all (its owner's tag)")
 
         created = event("call-create-image")
@@ -107,7 +109,10 @@ class Demo:
         self.act("sweep.json", "By hand: look at every image once more", event("sweep"))
         self.check.equal("the sweep's summary", self.answer.get("Summary"), {"deferred": 1, "refused": 2, "unchanged": 1})
         show.line("answer", f"Summary: {json.dumps(self.answer.get('Summary'))}")
-        show.line("", "What is settled stays as it is, and what was refused is refused again: no request that changes anything.")
+        again = [call["Action"] for call in self.requests[-1][1] if call["Action"] in show.WRITES]
+        self.check.equal("the sweep's writes", again, [])
+        show.line("", "What is settled stays as it is. What was refused is refused again, its status tag stays.")
+        show.line("", "No request that changes anything.")
 
         show.heading("At a glance")
         show.table(["image", "asked for", "outcome", "may launch before", "and after"], list(self.rows.values()), coloured=2)
@@ -130,7 +135,14 @@ class Demo:
             raise Trouble(f"events/{name}: the invocation failed: {json.dumps(self.answer)}")
 
     def expect(
-        self, image_id: str, outcome: str, codes: list[str] = (), after: list[str] = (), asked: str | None = None, row: str | None = None
+        self,
+        image_id: str,
+        outcome: str,
+        codes: list[str] = (),
+        after: list[str] = (),
+        asked: str | None = None,
+        row: str | None = None,
+        status: str | None = None,
     ) -> None:
         """Shows what became of one image, and checks it against what must become of it."""
         image = self.world.image(image_id)
@@ -140,6 +152,8 @@ class Demo:
         self.check.equal(f"{image_id}, outcome", entry.get("Outcome"), outcome)
         self.check.equal(f"{image_id}, refusals", found_codes, list(codes))
         self.check.equal(f"{image_id}, launch permissions", now, list(after))
+        tag = image.get("Tags", {}).get(STATUS_TAG)
+        self.check.equal(f"{image_id}, status tag", tag, status)
 
         if not self.first:
             print()
@@ -153,6 +167,8 @@ class Demo:
         for index, (key, value) in enumerate(wishes.items()):
             show.line("" if index else "asked", f"{key} = {value}")
         self.tell(entry)
+        if tag is not None:
+            show.line("status tag", f"{STATUS_TAG} = {tag}")
         if now == before:
             show.line("may launch", f"before and after: {show.grantees(now)}")
         else:
@@ -167,6 +183,36 @@ class Demo:
             [show.grantee(each) for each in before] or [show.OWNER_ONLY],
             [show.grantee(each) for each in now] or [show.OWNER_ONLY],
         ]
+
+    def log(self, event_id: str) -> None:
+        """Shows two of the lines that the function logged for the first event, shortened, and checks them."""
+        changes = [line for line in self.world.log_lines("change") if line["Attribute"] == "launchPermission"]
+        metrics = self.world.log_lines("metrics")
+        self.check.equal("lines of launch permissions changed, and of metrics", (len(changes), len(metrics)), (1, 1))
+        show.heading("What the log says of it")
+        for label, lines, expected in [
+            (
+                "trail",
+                changes,
+                {
+                    "event": "change",
+                    "ImageId": SHARED,
+                    "Attribute": "launchPermission",
+                    "Before": [],
+                    "After": ["444455556666", ORGANIZATION],
+                    "EventId": event_id,
+                },
+            ),
+            ("metrics", metrics, {"event": "metrics", "Applied": 1, "Refused": 0, "Failed": 0, "GranteesAdded": 2, "AwsCalls": 5}),
+        ]:
+            found = {key: value for key, value in (lines or [{}])[0].items() if key in expected}
+            self.check.equal(f"the log's line, {label}", found, expected)
+            show.line(label, ", ".join(f"{json.dumps(key)}: {json.dumps(found[key])}" for key in expected if key in found) + ", …")
+        directive = (metrics or [{}])[0].get("_aws", {}).get("CloudWatchMetrics", [{}])[0]
+        named = [metric["Name"] for metric in directive.get("Metrics", [])]
+        self.check.equal("the metrics' namespace", directive.get("Namespace"), "AmiWarden")
+        self.check.equal("the logged numbers that CloudWatch makes metrics of", {"Applied", "GranteesAdded", "AwsCalls"} <= {*named}, True)
+        show.line("", f"{len(named)} metrics in the namespace {directive.get('Namespace')}")
 
     def tell(self, entry: dict) -> None:
         label = "did"
@@ -196,10 +242,11 @@ class Demo:
             expected = ["444455556666", ORGANIZATION] if image_id == SHARED else []
             self.check.equal(f"{image_id}, launch permissions in the end", final[image_id], expected)
         calls = [call for _, calls in self.requests for call in calls]
-        writes = [call for call in calls if call["Action"] == "ModifyImageAttribute"]
-        self.check.equal(
-            "the images that EC2 was asked to change, in order", [call["Params"]["ImageId"] for call in writes], [SHARED, SHARED, GUIDE, GUIDE]
-        )
+        writes = [call for call in calls if call["Action"] in show.WRITES]
+        modified = [call["Params"]["ImageId"] for call in writes if call["Action"] == "ModifyImageAttribute"]
+        tagged = [(call["Action"], call["Params"]["ResourceId.1"]) for call in writes if call["Action"] != "ModifyImageAttribute"]
+        self.check.equal("the images that EC2 was asked to change, in order", modified, [SHARED, SHARED, GUIDE, GUIDE])
+        self.check.equal("the status tags written, in order", tagged, [("CreateTags", ENCRYPTED), ("CreateTags", PRODUCT)])
         self.check.equal("requests that EC2 refused", [call["Action"] for call in calls if call["ErrorCode"]], [])
 
         print()
@@ -208,8 +255,8 @@ class Demo:
         if self.check.wrong:
             return False
         show.says(
-            f"{show.paint('As it must be:', 'bold', 'green')} {self.check.done} checks of outcomes, refusals and launch permissions passed; "
-            f"{len(calls)} requests to EC2, {len(writes)} of them writes, none refused by EC2."
+            f"{show.paint('As it must be:', 'bold', 'green')} {self.check.done} checks of outcomes, refusals, launch permissions, status tags and the log "
+            f"passed; {len(calls)} requests to EC2, {len(writes)} of them writes ({len(tagged)} of a status tag), none refused by EC2."
         )
         return True
 

@@ -10,6 +10,7 @@ import textwrap
 WIDTH = 110
 LABEL = 11  # columns in front of what a card says
 OWNER_ONLY = "owner only"
+WRITES = ("ModifyImageAttribute", "CreateTags", "DeleteTags")
 
 _COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _OUTCOMES = {"applied": "green", "unchanged": "green", "refused": "red", "failed": "red", "deferred": "yellow", "skipped": "yellow"}
@@ -68,7 +69,7 @@ def table(head: list[str], rows: list[list[list[str]]], coloured: int) -> None:
 
 def request(call: dict) -> None:
     """One request to EC2, with its parameters as they went over the wire."""
-    write = call["Action"] == "ModifyImageAttribute"
+    write = call["Action"] in WRITES
     parameters = " ".join(f"{name}={json.dumps(value) if ' ' in value else value}" for name, value in call["Params"].items())
     error = f"  answered with {call['ErrorCode']}" if call["ErrorCode"] else ""
     text = f"{'write' if write else 'read '} {call['Action']} {parameters}{error}"

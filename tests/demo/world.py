@@ -21,11 +21,12 @@ ACCOUNT = "111122223333"
 REGION = "us-east-1"
 ORGANIZATION = f"arn:aws:organizations::{ACCOUNT}:organization/o-exampleorgid"
 
-# What a deployment would set: public images are allowed, and one account and one organization may be let in.
+# What a deployment would set: public images are allowed, one account and one organization may be let in, and refusals are tagged.
 SETTINGS = {
     "ALLOW_PUBLIC": "true",
     "ALLOWED_GRANTEES": "444455556666 o-exampleorgid",
     "ORGANIZATION_ARN": ORGANIZATION,
+    "STATUS_TAG": "ami-warden-status",
 }
 
 TIMEOUT = 60  # seconds for one invocation
@@ -67,6 +68,15 @@ class World:
         _json(self._ec2, "DELETE", "/_emulator/calls")
         answer = _json(self._lambda, "POST", "/2015-03-31/functions/function/invocations", event)
         return answer, _json(self._ec2, "GET", "/_emulator/calls")
+
+    def log_lines(self, event: str) -> list[dict]:
+        """The JSON lines with this `event` that the function has logged so far."""
+        lines = []
+        for text in (self.work / "lambda.log").read_text(errors="replace").splitlines():
+            if text.startswith("{"):
+                with contextlib.suppress(json.JSONDecodeError):
+                    lines.append(json.loads(text))
+        return [line for line in lines if line.get("event") == event]
 
     def logs(self) -> str:
         """The last of what both processes wrote, for when something is wrong."""
