@@ -72,22 +72,94 @@ fn every_threat_in_security_md_names_what_proves_it_and_that_is_there() {
     println!("proof: {} threats in SECURITY.md, {proofs} proofs named there, and all of them are there", threats.len());
 }
 
-#[test]
-fn every_target_of_make_and_every_file_that_a_document_points_to_is_there() {
-    let mut documents = vec!["README.md".to_owned(), "DESIGN.md".into(), "CONTRIBUTING.md".into(), "SECURITY.md".into()];
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).unwrap() {
-        documents.push(format!("docs/{}", entry.unwrap().file_name().to_str().unwrap()));
+/// The documents, with their texts.
+fn documents() -> Vec<(String, String)> {
+    let mut paths: Vec<String> =
+        ["README.md", "DESIGN.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(Into::into).into();
+    for folder in ["docs", "deploy", "deploy/policies", "events"] {
+        let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        paths.extend(
+            names
+                .filter(|name| Path::new(name).extension().is_some_and(|end| end == "md"))
+                .map(|name| format!("{folder}/{name}")),
+        );
     }
-    for document in documents {
-        let text = read(&document);
-        for target in quoted(&text).filter_map(|code| code.strip_prefix("make ")) {
+    paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
+}
+
+/// The anchors of a document's headings, as GitHub makes them.
+fn anchors(text: &str) -> Vec<String> {
+    let headings =
+        text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim().to_lowercase());
+    let kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    headings.map(|heading| heading.chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
+}
+
+#[test]
+fn every_target_of_make_and_every_file_and_heading_that_a_document_points_to_is_there() {
+    for (document, text) in documents() {
+        let shown = text.lines().filter_map(|line| line.strip_prefix("    make "));
+        for target in quoted(&text).filter_map(|code| code.strip_prefix("make ")).chain(shown) {
             let target = target.split_whitespace().next().unwrap();
-            assert!(is_target(target), "{document}: make has no {target}");
+            assert!(target == "TARGET" || is_target(target), "{document}: make has no {target}");
         }
         let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
-        for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
-            let file = Path::new(&document).with_file_name(link.split('#').next().unwrap());
-            assert!(exists(file.to_str().unwrap()), "{document}: there is no {link}");
+        for link in links.filter(|link| !link.starts_with("http")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let file = if path.is_empty() { Path::new(&document).into() } else { Path::new(&document).with_file_name(path) };
+            let file = file.to_str().unwrap();
+            assert!(exists(file), "{document}: there is no {link}");
+            assert!(anchor.is_empty() || anchors(&read(file)).iter().any(|is| is == anchor), "{document}: no heading for {link}");
         }
+    }
+}
+
+/// The texts between quotes on the lines of a source file that contain `mark`.
+fn named(file: &str, mark: &str) -> Vec<String> {
+    let text = read(file);
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = code.lines().filter(|line| line.contains(mark));
+    lines.filter_map(|line| line.split('"').nth(1)).map(ToOwned::to_owned).collect()
+}
+
+/// The first column of the rows of a document's tables, where it is a name.
+fn rows(document: &str) -> Vec<String> {
+    let text = read(document);
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    rows.flat_map(|row| quoted(row.split(" | ").next().unwrap_or_default()).map(ToOwned::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn every_code_error_setting_metric_and_alarm_has_its_row_and_no_row_is_about_what_is_not() {
+    let (readme, operations) = (rows("README.md"), rows("docs/operations.md"));
+    let codes: Vec<String> =
+        named("src/guardrail.rs", " => \"").into_iter().filter(|code| code.contains('-') || code == "deprecated").collect();
+    let errors: Vec<String> = named("src/invocation.rs", "Self::").into_iter().filter(|kind| !kind.contains('{')).collect();
+    let settings = named("src/settings.rs", "pub const ");
+    let outcomes = named("src/metrics.rs", "(Outcome::");
+    let mut metrics = [outcomes, named("src/metrics.rs", "\"Count\""), named("src/metrics.rs", "\"Milliseconds\"")].concat();
+    metrics.retain(|name| name != "Count");
+    let template = read("template.yaml");
+    let lines: Vec<&str> = template.lines().collect();
+    let is_alarm = |pair: &&[&str]| pair[1].trim() == "Type: AWS::CloudWatch::Alarm";
+    let alarms: Vec<String> = lines.windows(2).filter(is_alarm).map(|pair| pair[0].trim().trim_end_matches(':').into()).collect();
+    for (what, names, least, rows) in [
+        ("refusal code", &codes, 11, &readme),
+        ("refusal code", &codes, 11, &operations),
+        ("error type", &errors, 5, &operations),
+        ("setting", &settings, 9, &readme),
+        ("metric", &metrics, 13, &operations),
+        ("alarm", &alarms, 6, &operations),
+    ] {
+        assert!(names.len() >= least, "only {} of the kind {what} were found: {names:?}", names.len());
+        for name in names {
+            assert!(rows.contains(name), "no row for the {what} {name}");
+        }
+    }
+    let known = [codes, errors, settings, metrics, alarms].concat();
+    let made_by_the_stack = "ImagesWithRefusals".to_owned();
+    for row in operations.iter().filter(|row| **row != made_by_the_stack && !["Code", "errorType"].contains(&row.as_str())) {
+        assert!(known.contains(row), "docs/operations.md: there is no {row}");
     }
 }
