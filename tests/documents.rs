@@ -163,3 +163,46 @@ fn every_code_error_setting_metric_and_alarm_has_its_row_and_no_row_is_about_wha
         assert!(known.contains(row), "docs/operations.md: there is no {row}");
     }
 }
+
+/// How the commands that documents show begin, and what tries each: a file that holds the text, or why nothing here can.
+const COMMANDS: [(&str, Result<(&str, &str), &str>); 16] = [
+    ("git clone ", Err("it goes over the network")),
+    ("cargo run -p ami-warden-plan -- --allow-public ", Ok(("plan/tests/plan.rs", "--allow-public"))),
+    ("cargo run -p ami-warden-plan -- --policy-path ", Ok(("plan/tests/plan.rs", "--rules"))),
+    (
+        "cargo lambda build --release --output-format zip",
+        Ok(("Makefile", "cargo lambda build --locked --release --output-format zip")),
+    ),
+    ("make help", Ok(("Makefile", ".PHONY: help"))),
+    ("make test-core", Ok(("Makefile", "test-core test-all"))),
+    ("make check", Ok((".ci/run", "make check"))),
+    ("make invoke EVENT=events/look.json", Ok(("tests/e2e/events.rs", "events"))),
+    ("sam build ", Ok(("tests/template/e2e.py", "\"build\""))),
+    ("python3 deploy/package.py ", Ok(("tests/template/template.py", "\"package.py\""))),
+    ("python3 deploy/redrive.py ", Ok(("tests/template/e2e.py", "redrive"))),
+    ("DRY_RUN=true cargo lambda watch", Err("it asks real EC2, with a person's credentials")),
+    ("cargo lambda invoke ami-warden --data-file ", Err("it goes with `cargo lambda watch`")),
+    ("sam remote invoke ", Err("it needs a function on AWS")),
+    ("aws lambda invoke ", Err("it needs a function on AWS")),
+    ("aws ", Err("it needs an AWS account")),
+];
+
+#[test]
+fn every_command_that_a_document_shows_is_known_with_what_tries_it() {
+    const PROGRAMS: [&str; 7] = ["make ", "cargo ", "aws ", "sam ", "python3 ", "git ", "DRY_RUN=true "];
+    let documents = documents();
+    let lines = documents.iter().flat_map(|(document, text)| text.lines().map(move |line| (document, line)));
+    let shown: Vec<(&String, &str)> = lines
+        .filter_map(|(document, line)| Some((document, line.strip_prefix("    ")?)))
+        .filter(|(_, command)| PROGRAMS.iter().any(|program| command.starts_with(program)))
+        .collect();
+    for (document, command) in &shown {
+        assert!(COMMANDS.iter().any(|(begin, _)| command.starts_with(begin)), "{document}: nothing tries `{command}`");
+    }
+    for (begin, tried) in COMMANDS {
+        assert!(shown.iter().any(|(_, command)| command.starts_with(begin)), "no document shows `{begin}` any more");
+        if let Ok((file, text)) = tried {
+            assert!(read(file).contains(text), "{file} does not try `{begin}` any more");
+        }
+    }
+}
