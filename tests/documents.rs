@@ -164,8 +164,11 @@ fn every_code_error_setting_metric_and_alarm_has_its_row_and_no_row_is_about_wha
     }
 }
 
-/// How the commands that documents show begin, and what tries each: a file that holds the text, or why nothing here can.
-const COMMANDS: [(&str, Result<(&str, &str), &str>); 16] = [
+/// What tries a command: a file and a text that stands there, or why nothing here can.
+type Tried = Result<(&'static str, &'static str), &'static str>;
+
+/// How the commands that documents show begin, and what tries each.
+const COMMANDS: [(&str, Tried); 16] = [
     ("git clone ", Err("it goes over the network")),
     ("cargo run -p ami-warden-plan -- --allow-public ", Ok(("plan/tests/plan.rs", "--allow-public"))),
     ("cargo run -p ami-warden-plan -- --policy-path ", Ok(("plan/tests/plan.rs", "--rules"))),
