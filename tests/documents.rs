@@ -1,6 +1,9 @@
 //! What the documents point to is there: `SECURITY.md` every test, and every document the targets of `make` and the files it links to.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
+
+use ami_warden::event::{Event, Surroundings};
+use serde_json::Value;
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -125,9 +128,19 @@ fn named(file: &str, mark: &str) -> Vec<String> {
 
 /// The first column of the rows of a document's tables, where it is a name.
 fn rows(document: &str) -> Vec<String> {
-    let text = read(document);
+    first_columns(&read(document))
+}
+
+fn first_columns(text: &str) -> Vec<String> {
     let rows = text.lines().filter(|line| line.starts_with("| `"));
     rows.flat_map(|row| quoted(row.split(" | ").next().unwrap_or_default()).map(ToOwned::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// The same of the tables in one section.
+fn section(text: &str, heading: &str) -> Vec<String> {
+    let (_, rest) = text.split_once(&format!("{heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
+    let end = rest.find("\n## ").unwrap_or(rest.len());
+    first_columns(&rest[..end])
 }
 
 #[test]
@@ -157,6 +170,17 @@ fn every_code_error_setting_metric_and_alarm_has_its_row_and_no_row_is_about_wha
             assert!(rows.contains(name), "no row for the {what} {name}");
         }
     }
+    let is_code = |row: &&String| row.contains('-') && row.chars().all(|c| c.is_ascii_lowercase() || "-2".contains(c));
+    let reasons = ["not-found", "no-directives"].map(ToOwned::to_owned);
+    for row in section(&read("README.md"), "## Guardrails").iter().filter(is_code) {
+        assert!(codes.contains(row) || reasons.contains(row), "README.md: there is no refusal code {row}");
+    }
+    for row in section(&read("README.md"), "## Settings") {
+        assert!(settings.contains(&row), "README.md: there is no setting {row}");
+    }
+    for setting in &settings {
+        assert!(template.contains(&format!("          {setting}: !Ref ")), "template.yaml has no parameter for {setting}");
+    }
     let known = [codes, errors, settings, metrics, alarms].concat();
     let made_by_the_stack = "ImagesWithRefusals".to_owned();
     for row in operations.iter().filter(|row| **row != made_by_the_stack && !["Code", "errorType"].contains(&row.as_str())) {
@@ -167,8 +191,11 @@ fn every_code_error_setting_metric_and_alarm_has_its_row_and_no_row_is_about_wha
 /// What tries a command: a file and a text that stands there, or why nothing here can.
 type Tried = Result<(&'static str, &'static str), &'static str>;
 
+/// The proof of a command that `make` runs: the test below has `make` say what it would do.
+const BY_MAKE: Tried = Ok(("Makefile", ""));
+
 /// How the commands that documents show begin, and what tries each.
-const COMMANDS: [(&str, Tried); 16] = [
+const COMMANDS: [(&str, Tried); 18] = [
     ("git clone ", Err("it goes over the network")),
     ("cargo run -p ami-warden-plan -- --allow-public ", Ok(("plan/tests/plan.rs", "--allow-public"))),
     ("cargo run -p ami-warden-plan -- --policy-path ", Ok(("plan/tests/plan.rs", "--rules"))),
@@ -176,10 +203,10 @@ const COMMANDS: [(&str, Tried); 16] = [
         "cargo lambda build --release --output-format zip",
         Ok(("Makefile", "cargo lambda build --locked --release --output-format zip")),
     ),
-    ("make help", Ok(("Makefile", ".PHONY: help"))),
-    ("make test-core", Ok(("Makefile", "test-core test-all"))),
-    ("make check", Ok((".ci/run", "make check"))),
-    ("make invoke EVENT=events/look.json", Ok(("tests/e2e/events.rs", "events"))),
+    ("make help", BY_MAKE),
+    ("make test-core", BY_MAKE),
+    ("make check", BY_MAKE),
+    ("make invoke EVENT=events/look.json", BY_MAKE),
     ("sam build ", Ok(("tests/template/e2e.py", "\"build\""))),
     ("python3 deploy/package.py ", Ok(("tests/template/template.py", "\"package.py\""))),
     ("python3 deploy/redrive.py ", Ok(("tests/template/e2e.py", "redrive"))),
@@ -187,7 +214,9 @@ const COMMANDS: [(&str, Tried); 16] = [
     ("cargo lambda invoke ami-warden --data-file ", Err("it goes with `cargo lambda watch`")),
     ("sam remote invoke ", Err("it needs a function on AWS")),
     ("aws lambda invoke ", Err("it needs a function on AWS")),
-    ("aws ", Err("it needs an AWS account")),
+    ("aws ssm put-parameter ", Err("it needs an AWS account")),
+    ("aws s3 cp ", Err("it needs an AWS account")),
+    ("aws cloudformation deploy ", Err("it needs an AWS account")),
 ];
 
 #[test]
@@ -204,8 +233,45 @@ fn every_command_that_a_document_shows_is_known_with_what_tries_it() {
     }
     for (begin, tried) in COMMANDS {
         assert!(shown.iter().any(|(_, command)| command.starts_with(begin)), "no document shows `{begin}` any more");
+        if let Some(arguments) = begin.strip_prefix("make ") {
+            let mut make = Command::new("make");
+            make.arg("--dry-run").args(arguments.split(' ')).current_dir(env!("CARGO_MANIFEST_DIR"));
+            assert!(make.output().unwrap().status.success(), "`{begin}` is nothing that make can do");
+        }
         if let Ok((file, text)) = tried {
             assert!(read(file).contains(text), "{file} does not try `{begin}` any more");
         }
+    }
+}
+
+#[test]
+fn every_path_that_a_document_names_is_there() {
+    const FOLDERS: [&str; 9] = [".cargo/", ".ci/", "benches/", "deploy/", "docs/", "events/", "fuzz/", "src/", "tests/"];
+    const MADE: [&str; 1] = ["fuzz/artifacts"];
+    let mut found = 0;
+    for (document, text) in documents() {
+        for line in text.lines() {
+            let paths = quoted(line).filter(|path| FOLDERS.iter().any(|folder| path.starts_with(folder)));
+            for path in
+                paths.filter(|path| !path.contains([' ', '*', '{', ':']) && !MADE.iter().any(|made| path.starts_with(made)))
+            {
+                assert!(exists(path), "{document}: there is no {path}");
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 40, "only {found} paths were found");
+}
+
+#[test]
+fn every_request_that_the_readme_shows_whole_is_one_the_function_takes() {
+    let text = read("README.md");
+    let lines = text.lines().filter_map(|line| line.strip_prefix("    {\"ImageId\": "));
+    let shown: Vec<String> = lines.map(|rest| format!("{{\"ImageId\": {rest}")).collect();
+    assert!(shown.len() >= 4, "only {} requests were found", shown.len());
+    for request in shown {
+        let json: Value = serde_json::from_str(&request).unwrap_or_else(|error| panic!("{request}: {error}"));
+        let event = Event::parse(&json, Surroundings { policy_path: None, partition: "aws" });
+        assert!(matches!(event, Ok(Event::Job(_))), "{request}: {event:?}");
     }
 }
