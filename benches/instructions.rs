@@ -3,13 +3,13 @@
 //! Counted by valgrind's callgrind, since times on shared machines vary and counts do not. Each case runs in a process of its own, once without
 //! rounds and once with them; the difference is what a round costs.
 
-use std::{collections::BTreeMap, hint::black_box, process::Command};
+use std::{hint::black_box, process::Command};
 
 use ami_warden::{
     directive::{Context, DirectiveTags, Directives},
     event::{Event, Surroundings},
     guardrail::{AllowedGrantees, Guardrails},
-    image::{Image, LaunchPermissions, PublicFacts, State},
+    image::{Image, LaunchPermissions, PublicFacts},
     plan::{Observed, plan},
     policy::Policy,
 };
@@ -130,19 +130,8 @@ fn rules(rounds: u64) {
 
 fn image<const N: usize>(tags: [(&str, &str); N]) -> Image {
     Image {
-        id: "ami-0123456789abcdef0".parse().expect("an id"),
-        owner: "111122223333".into(),
-        state: State::Available,
         name: Some("golden".into()),
-        description: None,
-        creation_date: None,
-        source_image_id: None,
-        architecture: None,
-        public: false,
-        imds_support: None,
-        deprecation_time: None,
-        tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect::<BTreeMap<_, _>>(),
-        product_codes: Vec::new(),
-        devices: Vec::new(),
+        tags: tags.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        ..Image::new("ami-0123456789abcdef0".parse().expect("an id"), "111122223333")
     }
 }

@@ -160,6 +160,27 @@ pub struct Image {
 }
 
 impl Image {
+    /// An available image without a name, tags, devices or anything else.
+    #[must_use]
+    pub fn new(id: ImageId, owner: impl Into<String>) -> Self {
+        Self {
+            id,
+            owner: owner.into(),
+            state: State::Available,
+            name: None,
+            description: None,
+            creation_date: None,
+            source_image_id: None,
+            architecture: None,
+            public: false,
+            imds_support: None,
+            deprecation_time: None,
+            tags: BTreeMap::new(),
+            product_codes: Vec::new(),
+            devices: Vec::new(),
+        }
+    }
+
     /// The ids of its EBS snapshots, each once.
     #[must_use]
     pub fn snapshots(&self) -> BTreeSet<&str> {

@@ -1,11 +1,9 @@
 //! Builders for the unit tests.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use proptest::test_runner::Config;
 
-use crate::image::{EbsDevice, Image, LaunchPermissions, PublicFacts, State};
+use crate::image::{EbsDevice, Image, LaunchPermissions, PublicFacts};
 
 /// So many cases of a property, or as many as `PROPTEST_CASES` says; prints how many, for `make proof`.
 pub(crate) fn cases(number: u32) -> Config {
@@ -20,22 +18,7 @@ pub(crate) fn now() -> DateTime<Utc> {
 
 /// An available image of the account 111122223333 without devices, tags or anything else.
 pub(crate) fn image() -> Image {
-    Image {
-        id: "ami-0123456789abcdef0".parse().unwrap(),
-        owner: "111122223333".into(),
-        state: State::Available,
-        name: None,
-        description: None,
-        creation_date: None,
-        source_image_id: None,
-        architecture: None,
-        public: false,
-        imds_support: None,
-        deprecation_time: None,
-        tags: BTreeMap::new(),
-        product_codes: Vec::new(),
-        devices: Vec::new(),
-    }
+    Image::new("ami-0123456789abcdef0".parse().unwrap(), "111122223333")
 }
 
 impl Image {

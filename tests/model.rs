@@ -13,7 +13,7 @@ use std::{
 use ami_warden::{
     directive::{Context, DescriptionTemplate, DirectiveTags, Directives, LaunchPermissionWish},
     event::{Event, Surroundings},
-    image::{EbsDevice, Grantee, Image, ImageId, LaunchPermissions, OrganizationArn, State},
+    image::{EbsDevice, Grantee, Image, ImageId, LaunchPermissions, OrganizationArn},
     invocation::{Function, Time},
     plan::Change,
     policy::Policy,
@@ -112,22 +112,7 @@ fn directives(tags: &BTreeMap<String, String>) -> Directives {
 }
 
 fn plain_image() -> Image {
-    Image {
-        id: ID.parse().unwrap(),
-        owner: OWNER.into(),
-        state: State::Available,
-        name: None,
-        description: None,
-        creation_date: None,
-        source_image_id: None,
-        architecture: None,
-        public: false,
-        imds_support: None,
-        deprecation_time: None,
-        tags: BTreeMap::new(),
-        product_codes: Vec::new(),
-        devices: Vec::new(),
-    }
+    Image::new(ID.parse().unwrap(), OWNER)
 }
 
 fn tag(key: &str, value: &str) -> (String, String) {

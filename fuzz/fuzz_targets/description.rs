@@ -8,27 +8,17 @@ use std::collections::BTreeMap;
 
 use ami_warden::{
     directive::DescriptionTemplate,
-    image::{Image, State},
+    image::Image,
 };
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     let (template, value) = text.split_once('\n').unwrap_or((text, ""));
     let image = Image {
-        id: "ami-0123456789abcdef0".parse().unwrap(),
-        owner: "111122223333".into(),
-        state: State::Available,
         name: Some(value.into()),
-        description: None,
         creation_date: Some(value.into()),
-        source_image_id: None,
-        architecture: None,
-        public: false,
-        imds_support: None,
-        deprecation_time: None,
         tags: BTreeMap::from([("version".to_owned(), value.to_owned()), (String::new(), value.to_owned())]),
-        product_codes: Vec::new(),
-        devices: Vec::new(),
+        ..Image::new("ami-0123456789abcdef0".parse().unwrap(), "111122223333")
     };
     let Ok(template_read) = DescriptionTemplate::read(template) else { return };
     if let Ok(description) = template_read.fill(&image) {

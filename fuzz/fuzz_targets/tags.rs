@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use ami_warden::{
     directive::{Context, DirectiveTags, Directives, LaunchPermissionWish},
-    image::{Grantee, Image, OrganizationArn, State},
+    image::{Grantee, Image, OrganizationArn},
     policy::Policy,
 };
 use libfuzzer_sys::fuzz_target;
@@ -19,20 +19,9 @@ fuzz_target!(|text: &str| {
     let lines = text.lines().filter_map(|line| line.split_once('='));
     let tags: BTreeMap<String, String> = lines.map(|(key, value)| (format!("{PREFIX}{key}"), value.to_owned())).collect();
     let image = Image {
-        id: "ami-0123456789abcdef0".parse().unwrap(),
-        owner: "111122223333".into(),
-        state: State::Available,
         name: Some("golden".into()),
-        description: None,
-        creation_date: None,
-        source_image_id: None,
-        architecture: None,
-        public: false,
-        imds_support: None,
-        deprecation_time: None,
         tags: tags.clone(),
-        product_codes: Vec::new(),
-        devices: Vec::new(),
+        ..Image::new("ami-0123456789abcdef0".parse().unwrap(), "111122223333")
     };
     let own: OrganizationArn = "arn:aws:organizations::111122223333:organization/o-exampleorgid".parse().unwrap();
     let groups = [("/p/groups/team".to_owned(), "222233334444,@other".to_owned()), ("/p/groups/other".to_owned(), "all".to_owned())];
