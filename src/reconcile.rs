@@ -518,6 +518,26 @@ mod tests {
         entry
     }
 
+    fn reconciler<'a>(
+        ec2: &'a OneImage,
+        patience: &'a Patience,
+        guardrails: &'a Guardrails,
+        policy: &'a Policy,
+        dry_run: bool,
+    ) -> Reconciler<'a, OneImage> {
+        Reconciler {
+            ec2,
+            patience,
+            guardrails,
+            context: Context { policy, organization: None, partition: "aws" },
+            tag_prefix: "ami-warden:",
+            status_tag: None,
+            dry_run,
+            explain: true,
+            now: now(),
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_preview_makes_no_write_and_tells_what_a_dry_run_tells_and_what_is_then_done() {
         let patience = Patience::until(Instant::now() + Duration::from_secs(60));
@@ -530,17 +550,7 @@ mod tests {
         let mut outcomes = std::collections::BTreeSet::new();
         for (image, launch_permissions) in images() {
             let ec2 = OneImage::new(&image, launch_permissions, false);
-            let reconciler = |dry_run| Reconciler {
-                ec2: &ec2,
-                patience: &patience,
-                guardrails: &guardrails,
-                context: Context { policy: &policy, organization: None, partition: "aws" },
-                tag_prefix: "ami-warden:",
-                status_tag: None,
-                dry_run,
-                explain: true,
-                now: now(),
-            };
+            let reconciler = |dry_run| reconciler(&ec2, &patience, &guardrails, &policy, dry_run);
             let preview = reconciler(true).preview(&image).await;
             assert_eq!(*ec2.writes.borrow(), [], "{preview:?}");
             assert_eq!(preview, without_call_results(&reconciler(true).by_tags(&image).await));
@@ -565,18 +575,7 @@ mod tests {
         let guardrails = Guardrails { allowed_grantees: AllowedGrantees::Any, ..Guardrails::default() };
         let (policy, image) = (Policy::default(), image().tag("ami-warden:launch-permission", "444455556666"));
         let ec2 = OneImage::new(&image, "", true);
-        let reconciler = Reconciler {
-            ec2: &ec2,
-            patience: &patience,
-            guardrails: &guardrails,
-            context: Context { policy: &policy, organization: None, partition: "aws" },
-            tag_prefix: "ami-warden:",
-            status_tag: None,
-            dry_run: false,
-            explain: false,
-            now: now(),
-        };
-        reconciler.by_tags(&image).await;
+        reconciler(&ec2, &patience, &guardrails, &policy, false).by_tags(&image).await;
         let reads = ec2.reads.take();
         let [_, first, second, third] = reads.as_slice() else { panic!("{reads:?}") };
         assert!(*second - *first >= Duration::from_millis(100) && *third - *second >= Duration::from_millis(200), "{reads:?}");

@@ -15,10 +15,11 @@ pub fn status(refusals: &[Refusal]) -> Option<String> {
     let value = |shown: usize| {
         let left_out = items.len() - shown;
         let note = (left_out > 0).then(|| format!("+{left_out} more"));
-        items.iter().take(shown).cloned().chain(note).collect::<Vec<_>>().join(" ")
+        items.iter().take(shown).chain(&note).map(String::as_str).collect::<Vec<_>>().join(" ")
     };
     let fits = |value: &String| value.len() <= LONGEST_VALUE;
-    (0..=items.len()).rev().map(value).find(fits).filter(|value| !value.is_empty())
+    // An item has a character at least: more than the value holds cannot fit.
+    (0..=items.len().min(LONGEST_VALUE)).rev().map(value).find(fits).filter(|value| !value.is_empty())
 }
 
 fn portable(text: &str) -> String {
