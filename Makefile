@@ -124,10 +124,9 @@ build: .venv/build/.done ## The release zip for Lambda (ARCH=arm64 for Graviton)
 
 BENCH_OPTIONS ?=
 .PHONY: bench
-bench: .venv/build/.done .venv/bench/.done $(RIE) ## Cold start, warm time and memory beside boto3, Cloud Custodian and a function that calls nothing (10 minutes, after the build)
-	@$(call say,'building the function as it is deployed$(,) the floor and the EC2 emulator$(,) if need be (5 minutes or more the first time)')
+bench: build .venv/bench/.done $(RIE) ## Cold start, warm time and memory beside boto3, Cloud Custodian and a function that calls nothing (10 minutes, after the build)
+	@$(call say,'building the floor and the EC2 emulator$(,) if need be')
 	@PATH="$$PWD/.venv/build/bin:$$PATH"; $(call beat,building); \
-	cargo lambda build --locked --release --output-format zip --bin ami-warden; \
 	cargo lambda build --locked --release --output-format zip --package floor; \
 	cargo lambda build --locked --release --package ec2-emulator --features tls
 	@$(call say,'measuring; leave the machine alone meanwhile')

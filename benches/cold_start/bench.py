@@ -42,7 +42,7 @@ import trustme
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tests/demo"))
-from world import ACCOUNT, REGION, Trouble, end, free_port, wait_for  # noqa: E402
+from world import ACCOUNT, Trouble, free_port, spawn, wait_for  # noqa: E402
 
 try:
     import tomllib
@@ -172,37 +172,21 @@ class Bench:
             self.options.emulator, "--listen", f"127.0.0.1:{port}", "--account", ACCOUNT, "--seed", seed,
             "--tls", f"{self.chain},{self.key}", "--latency-ms", latency_ms,
         ]  # fmt: skip
-        process = self.spawn("ec2-emulator", command, {}, self.stack)
+        process = spawn(self.stack, self.work, "ec2-emulator", command, {})
         wait_for(("127.0.0.1", port), process, self.logs)
         return port
-
-    def spawn(self, name: str, command: list, environment: dict[str, str], stack: contextlib.ExitStack) -> subprocess.Popen:
-        base = {"PATH": os.defpath, "HOME": str(self.work), "AWS_EC2_METADATA_DISABLED": "true"}
-        with (self.work / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [str(part) for part in command], cwd=self.work, env={**base, **environment},
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        stack.callback(end, process)
-        return process
 
     def logs(self) -> str:
         return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in sorted(self.work.glob("*.log")))
 
     def environment(self, peer: Peer, ec2: int) -> dict[str, str]:
-        url = f"https://localhost:{ec2}"
         return {
-            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-            "AWS_SECRET_ACCESS_KEY": "opens-nothing",
-            "AWS_SESSION_TOKEN": "opens-nothing",
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
             "AWS_LAMBDA_FUNCTION_NAME": peer.name,
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
             "AWS_LAMBDA_FUNCTION_TIMEOUT": "120",
             "AWS_LAMBDA_LOG_FORMAT": "JSON",
-            "AWS_ENDPOINT_URL": url,
+            "AWS_ENDPOINT_URL": f"https://localhost:{ec2}",
             # For the SDK of Rust, and for boto3.
             "SSL_CERT_FILE": str(self.authorities),
             "AWS_CA_BUNDLE": str(self.authorities),
@@ -233,7 +217,7 @@ class Bench:
             "--runtime-api-address", f"127.0.0.1:{runtime_api}", *command,
         ]  # fmt: skip
         with contextlib.ExitStack() as stack:
-            process = self.spawn(peer.name, command, self.environment(peer, ec2), stack)
+            process = spawn(stack, self.work, peer.name, command, self.environment(peer, ec2))
             wait_for(("127.0.0.1", port), process, self.logs)
             yield Function(process.pid, port)
 
@@ -322,7 +306,7 @@ def init(bench: Bench, peer: Peer, ec2: int) -> float:
         server.settimeout(60)
         environment = {**bench.environment(peer, ec2), "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.getsockname()[1]}"}
         begin = time.perf_counter()
-        bench.spawn(peer.name, peer.command, environment, stack)
+        spawn(stack, bench.work, peer.name, peer.command, environment)
         connection, _ = server.accept()
         request = connection.recv(100)
         took = (time.perf_counter() - begin) * 1000

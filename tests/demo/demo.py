@@ -28,7 +28,7 @@ FOREIGN = "ami-0999988887777666a"
 GUIDE = "ami-0abcdef1234567890"  # the image of the EC2 User Guide's own examples
 
 SHARE_TAG, DESCRIPTION_TAG = "ami-warden:launch-permission", "ami-warden:description"
-STATUS_TAG = "ami-warden-status"  # the function's setting of this name
+STATUS_TAG = SETTINGS["STATUS_TAG"]
 
 IMAGES = [
     {

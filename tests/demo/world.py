@@ -108,25 +108,30 @@ class World:
         return address
 
     def _spawn(self, name: str, command: list, environment: dict[str, str]) -> subprocess.Popen:
-        environment = {
-            "PATH": os.defpath,
-            "HOME": str(self.work),
-            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-            "AWS_SECRET_ACCESS_KEY": "opens-nothing",
-            "AWS_SESSION_TOKEN": "opens-nothing",
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            **environment,
-        }
-        with (self.work / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [str(part) for part in command],
-                cwd=self.work, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,  # so that what it starts in turn is ended with it, and Ctrl-C is ours to handle
-            )  # fmt: skip
-        self._stack.callback(end, process)
-        return process
+        return spawn(self._stack, self.work, name, command, environment)
+
+
+def spawn(stack: contextlib.ExitStack, work: Path, name: str, command: list, environment: dict[str, str]) -> subprocess.Popen:
+    """Starts a process that writes to NAME.log in `work` and ends with the stack."""
+    environment = {
+        "PATH": os.defpath,
+        "HOME": str(work),
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "opens-nothing",
+        "AWS_SESSION_TOKEN": "opens-nothing",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **environment,
+    }
+    with (work / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True,  # so that what it starts in turn is ended with it, and Ctrl-C is ours to handle
+        )  # fmt: skip
+    stack.callback(end, process)
+    return process
 
 
 def end(process: subprocess.Popen) -> None:
