@@ -432,6 +432,8 @@ impl Gone {
                 std::thread::spawn(move || {
                     let closes = |request: &str| armed.load(Ordering::SeqCst) && step.is_in(request) && (seen.lock().unwrap())();
                     if pass_on(stream, address, closes).is_some() && for_good {
+                        // What was sent at the same time is answered first; otherwise the outcome depends on who is faster.
+                        std::thread::sleep(Duration::from_millis(300));
                         *listener.lock().unwrap() = None;
                         for connection in connections.lock().unwrap().drain(..) {
                             let _ = connection.shutdown(Shutdown::Both);
