@@ -6,7 +6,10 @@ mod ssm;
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig, timeout::TimeoutConfig,
+};
+use aws_sdk_ec2::config::ProvideCredentials;
 
 pub use self::{
     ec2::{Ec2Client, ReadOnly, ReadWrite},
@@ -32,13 +35,18 @@ impl<Access> Clients<Access> {
     /// Makes the clients from the SDK's standard environment variables, endpoints and certificates included.
     pub async fn from_env() -> Self {
         // Pinned: a newer version may change the TLS stack, the retries and the timeouts under us.
-        let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        let mut config = aws_config::defaults(BehaviorVersion::v2026_01_12())
             // Trying again is decided where the deadline is known: see `patience`.
             .retry_config(RetryConfig::disabled())
-            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build())
-            .load()
-            .await;
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build());
+        // Credentials in the environment, as on Lambda, are what the SDK's chain takes first. Making the rest of the chain, with a
+        // client of STS, would cost every start.
+        let environment = EnvironmentVariableCredentialsProvider::new();
+        if environment.provide_credentials().await.is_ok() {
+            config = config.credentials_provider(environment);
+        }
+        let config = config.load().await;
         let region = config.region().map(ToString::to_string);
-        Self { ec2: Ec2Client::new(&config), parameters: SsmClient::new(&config), region }
+        Self { ec2: Ec2Client::new(&config), parameters: SsmClient::new(config), region }
     }
 }

@@ -1,5 +1,8 @@
 //! Parameter Store: groups, rules and the allow-list.
 
+use std::sync::OnceLock;
+
+use aws_config::SdkConfig;
 use aws_sdk_ssm::Client;
 
 use super::error::call_error;
@@ -7,11 +10,19 @@ use crate::ports::{CallError, ErrorKind, Parameters};
 
 /// Parameter Store through the AWS SDK.
 #[derive(Debug, Clone)]
-pub struct SsmClient(Client);
+pub struct SsmClient {
+    config: SdkConfig,
+    client: OnceLock<Client>,
+}
 
 impl SsmClient {
-    pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
-        Self(Client::new(config))
+    /// The client is made for the first call, since most functions have no parameters to read.
+    pub(super) fn new(config: SdkConfig) -> Self {
+        Self { config, client: OnceLock::new() }
+    }
+
+    fn client(&self) -> &Client {
+        self.client.get_or_init(|| Client::new(&self.config))
     }
 }
 
@@ -22,7 +33,7 @@ impl Parameters for SsmClient {
         let mut token = None;
         loop {
             // Ten are the most that a page can hold.
-            let page = self.0.get_parameters_by_path().path(path).recursive(true).max_results(10).set_next_token(token);
+            let page = self.client().get_parameters_by_path().path(path).recursive(true).max_results(10).set_next_token(token);
             let page = page.send().await.map_err(|error| call_error(OPERATION, &error))?;
             // An answer that leaves out the rules must not pass for a policy without rules.
             for parameter in page.parameters.ok_or_else(|| incomplete(OPERATION, "parameters"))? {
@@ -38,7 +49,7 @@ impl Parameters for SsmClient {
 
     async fn value(&self, name: &str) -> Result<String, CallError> {
         const OPERATION: &str = "GetParameter";
-        let answer = self.0.get_parameter().name(name).send().await.map_err(|error| call_error(OPERATION, &error))?;
+        let answer = self.client().get_parameter().name(name).send().await.map_err(|error| call_error(OPERATION, &error))?;
         answer.parameter.and_then(|parameter| parameter.value).ok_or_else(|| incomplete(OPERATION, "value"))
     }
 }

@@ -169,3 +169,12 @@ fn every_service_can_have_an_endpoint_of_its_own() {
     let mut function = world.setting("AWS_ENDPOINT_URL_SSM", &url).start();
     assert_eq!(function.look()["Outcome"], "unchanged");
 }
+
+#[test]
+fn credentials_that_are_not_in_the_environment_are_looked_for_where_the_sdk_looks() {
+    let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/credentials");
+    std::fs::write(file, "[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = opens-nothing\n").unwrap();
+    let world = World::new().image(share("-all")).setting("AWS_ACCESS_KEY_ID", "");
+    let mut function = world.setting("AWS_SHARED_CREDENTIALS_FILE", file).start();
+    assert_eq!(function.look()["Outcome"], "unchanged");
+}
