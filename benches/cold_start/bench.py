@@ -205,20 +205,16 @@ class Bench:
     def function(self, peer: Peer, ec2: int, limit: Path | None = None) -> Iterator[Function]:
         """The function under the Runtime Interface Emulator, which starts it when the first event comes."""
         port, runtime_api = free_port(), free_port()
-        command = peer.command
-        if limit:
-            # The shell puts itself under the limit as the last thing it does before it becomes the function.
-            start = self.work / "limited"
-            start.write_text(f'#!/bin/sh\necho 0 >{limit}/cgroup.procs && exec "$@"\n')
-            start.chmod(0o755)
-            command = [start, *command]
         command = [
             self.options.rie, "--runtime-interface-emulator-address", f"127.0.0.1:{port}",
-            "--runtime-api-address", f"127.0.0.1:{runtime_api}", *command,
+            "--runtime-api-address", f"127.0.0.1:{runtime_api}", *peer.command,
         ]  # fmt: skip
         with contextlib.ExitStack() as stack:
             process = spawn(stack, self.work, peer.name, command, self.environment(peer, ec2))
             wait_for(("127.0.0.1", port), process, self.logs)
+            if limit:
+                # On Lambda the server of the Runtime API is in the same virtual machine, so it is limited too. What it starts stays with it.
+                (limit / "cgroup.procs").write_text(str(process.pid))
             yield Function(process.pid, port)
 
 
@@ -255,30 +251,36 @@ class Function:
 # --- Limits of the processor ----------------------------------------------------------------------------------------------------------------
 
 
+class NoControlGroup(Exception):
+    """This machine does not let us limit a processor."""
+
+
 @contextlib.contextmanager
 def limited(memory_mb: int) -> Iterator[Path]:
-    """A control group with the part of a processor that Lambda gives to so much memory."""
+    """A new control group with the part of a processor that Lambda gives to so much memory."""
     quota = round(PERIOD_US * memory_mb / MEMORY_OF_ONE_PROCESSOR)
     old, new = Path("/sys/fs/cgroup/cpu"), Path("/sys/fs/cgroup")
-    group = (old if old.is_dir() else new) / f"ami-warden-bench-{os.getpid()}"
-    try:
-        group.mkdir()
-    except OSError as error:
-        raise Trouble(f"no control group can be made, so nothing is measured with a limited processor (as root it works): {error}") from None
-    try:
-        if old.is_dir():
-            (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-            (group / "cpu.cfs_quota_us").write_text(str(quota))
-        else:
-            (new / "cgroup.subtree_control").write_text("+cpu")
-            (group / "cpu.max").write_text(f"{quota} {PERIOD_US}")
+    with contextlib.ExitStack() as stack:
+        try:
+            group = Path(tempfile.mkdtemp(prefix="ami-warden-bench-", dir=old if old.is_dir() else new))
+            stack.callback(remove, group)
+            if old.is_dir():
+                (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+                (group / "cpu.cfs_quota_us").write_text(str(quota))
+            else:
+                (new / "cgroup.subtree_control").write_text("+cpu")
+                (group / "cpu.max").write_text(f"{quota} {PERIOD_US}")
+        except OSError as error:
+            raise NoControlGroup(f"no control group, so nothing is measured with a limited processor (as root it works): {error}") from None
         yield group
-    finally:
-        for _ in range(50):
-            with contextlib.suppress(OSError):
-                group.rmdir()
-                break
-            time.sleep(0.1)
+
+
+def remove(group: Path) -> None:
+    """Removes a control group once its processes are gone."""
+    for _ in range(50):
+        with contextlib.suppress(OSError):
+            return group.rmdir()
+        time.sleep(0.1)
 
 
 # --- Measuring --------------------------------------------------------------------------------------------------------------------------------
@@ -412,15 +414,17 @@ def run(options: argparse.Namespace, work: Path) -> None:
         slow: dict[int, dict[str, list[Round]]] = {}
         for memory in (256, 128):
             try:
-                with limited(memory) as limit:
-                    part = memory / MEMORY_OF_ONE_PROCESSOR
-                    print(f"    {part:.1%} of a processor, as Lambda gives to {memory} MB: {options.limited_rounds} rounds", flush=True)
-                    slow[memory] = {peer.name: [] for peer in peers}
-                    for _ in range(options.limited_rounds):
-                        for peer in peers:
-                            slow[memory][peer.name].append(one_round(bench, peer, ec2, event, 0, limit))
-            except Trouble as trouble:
-                print(f"    {trouble}", flush=True)
+                part = memory / MEMORY_OF_ONE_PROCESSOR
+                print(f"    {part:.1%} of a processor, as Lambda gives to {memory} MB: {options.limited_rounds} rounds", flush=True)
+                times: dict[str, list[Round]] = {peer.name: [] for peer in peers}
+                for _ in range(options.limited_rounds):
+                    for peer in peers:
+                        # A group of its own: to end the process of the round before takes processor time too.
+                        with limited(memory) as limit:
+                            times[peer.name].append(one_round(bench, peer, ec2, event, 0, limit))
+                slow[memory] = times
+            except NoControlGroup as error:
+                print(f"    {error}", flush=True)
                 break
         overlapping = overlap(bench, peers[0], options.rounds)
 
