@@ -42,7 +42,7 @@ import trustme
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT / "tests/demo"))
-from world import ACCOUNT, Trouble, free_port, spawn, wait_for  # noqa: E402
+from world import ACCOUNT, Trouble, free_port, logs, spawn, wait_for  # noqa: E402
 
 try:
     import tomllib
@@ -173,11 +173,8 @@ class Bench:
             "--tls", f"{self.chain},{self.key}", "--latency-ms", latency_ms,
         ]  # fmt: skip
         process = spawn(self.stack, self.work, "ec2-emulator", command, {})
-        wait_for(("127.0.0.1", port), process, self.logs)
+        wait_for(("127.0.0.1", port), process, self.work)
         return port
-
-    def logs(self) -> str:
-        return "\n".join(f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in sorted(self.work.glob("*.log")))
 
     def environment(self, peer: Peer, ec2: int) -> dict[str, str]:
         return {
@@ -211,7 +208,7 @@ class Bench:
         ]  # fmt: skip
         with contextlib.ExitStack() as stack:
             process = spawn(stack, self.work, peer.name, command, self.environment(peer, ec2))
-            wait_for(("127.0.0.1", port), process, self.logs)
+            wait_for(("127.0.0.1", port), process, self.work)
             if limit:
                 # On Lambda the server of the Runtime API is in the same virtual machine, so it is limited too. What it starts stays with it.
                 (limit / "cgroup.procs").write_text(str(process.pid))
@@ -295,7 +292,7 @@ def one_round(bench: Bench, peer: Peer, ec2: int, event: bytes, warm: int, limit
         state = bench.control(ec2, "GET", "state")["Images"]
         shared = next(image for image in state if image["ImageId"] == IMAGE).get("LaunchPermissions")
         if isinstance(answer, dict) and "errorType" in answer or peer.calls_ec2 and shared != [SHARED_WITH]:
-            raise Trouble(f"{peer.name} did not do the job: {json.dumps(answer)}; shared with {shared}\n{bench.logs()}")
+            raise Trouble(f"{peer.name} did not do the job: {json.dumps(answer)}; shared with {shared}\n{logs(bench.work)}")
         bench.control(ec2, "DELETE", "calls")
         times = [function.invoke(event)[0] for _ in range(warm)]
         warm_calls = len(bench.control(ec2, "GET", "calls"))

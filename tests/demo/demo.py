@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 import show
-from world import ORGANIZATION, ROOT, SETTINGS, Trouble, World
+from world import ORGANIZATION, ROOT, SETTINGS, Trouble, World, logs
 
 SHARED = "ami-0123456789abcdef0"  # the image of most files in events/
 ENCRYPTED = "ami-0fedcba9876543210"
@@ -305,9 +305,9 @@ def main() -> int:
             try:
                 good = invoke(world, payload) if options.event else Demo(world).run()
             except Trouble as trouble:
-                raise Trouble(f"{trouble}\n{world.logs()}") from None
+                raise Trouble(f"{trouble}\n{logs(world.work)}") from None
             if not good and not options.event:
-                print(world.logs(), file=sys.stderr)
+                print(logs(world.work), file=sys.stderr)
     except Trouble as trouble:
         print(f"demo: {trouble}", file=sys.stderr)
         return 1

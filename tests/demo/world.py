@@ -78,16 +78,11 @@ class World:
                     lines.append(json.loads(text))
         return [line for line in lines if line.get("event") == event]
 
-    def logs(self) -> str:
-        """The last of what both processes wrote, for when something is wrong."""
-        tails = [(log.name, log.read_text(errors="replace")[-3000:].rstrip()) for log in sorted(self.work.glob("*.log"))]
-        return "\n".join(f"--- {name}\n{text}" for name, text in tails if text)
-
     def _start_emulator(self) -> tuple[str, int]:
         address = ("127.0.0.1", free_port())
         listen = f"{address[0]}:{address[1]}"
-        process = self._spawn("ec2-emulator", [self.emulator, "--listen", listen, "--account", ACCOUNT, "--region", REGION], {})
-        wait_for(address, process, self.logs)
+        command = [self.emulator, "--listen", listen, "--account", ACCOUNT, "--region", REGION]
+        wait_for(address, spawn(self._stack, self.work, "ec2-emulator", command, {}), self.work)
         return address
 
     def _start_lambda(self) -> tuple[str, int]:
@@ -104,11 +99,8 @@ class World:
             "AWS_ENDPOINT_URL": f"http://{self._ec2[0]}:{self._ec2[1]}",
             **self.settings,
         }
-        wait_for(address, self._spawn("lambda", command, environment), self.logs)
+        wait_for(address, spawn(self._stack, self.work, "lambda", command, environment), self.work)
         return address
-
-    def _spawn(self, name: str, command: list, environment: dict[str, str]) -> subprocess.Popen:
-        return spawn(self._stack, self.work, name, command, environment)
 
 
 def spawn(stack: contextlib.ExitStack, work: Path, name: str, command: list, environment: dict[str, str]) -> subprocess.Popen:
@@ -150,13 +142,19 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_for(address: tuple[str, int], process: subprocess.Popen, logs) -> None:
+def logs(work: Path) -> str:
+    """The last of what the processes in `work` wrote, for when something is wrong."""
+    tails = [(log.name, log.read_text(errors="replace")[-3000:].rstrip()) for log in sorted(work.glob("*.log"))]
+    return "\n".join(f"--- {name}\n{text}" for name, text in tails if text)
+
+
+def wait_for(address: tuple[str, int], process: subprocess.Popen, work: Path) -> None:
     deadline = time.monotonic() + 20
     while True:
         with contextlib.suppress(OSError), socket.create_connection(address, timeout=1):
             return
         if process.poll() is not None or time.monotonic() > deadline:
-            raise Trouble(f"{Path(process.args[0]).name} does not listen on {address[0]}:{address[1]}\n{logs()}")
+            raise Trouble(f"{Path(process.args[0]).name} does not listen on {address[0]}:{address[1]}\n{logs(work)}")
         time.sleep(0.02)
 
 
