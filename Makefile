@@ -80,16 +80,16 @@ test-moto: compile .venv/moto/.done ## Launch permissions against stock moto, a 
 .PHONY: lint-template
 lint-template: .venv/template/.done ## The SAM template, its event patterns and policies, the schema of rules
 	@$(call say,'testing the template$(,) its event patterns and policies')
-	@$(call beat,testing); .venv/template/bin/python -m pytest -q -p no:cacheprovider tests/template tests/rules
+	@$(call beat,testing); .venv/template/bin/python -m pytest -q -p no:cacheprovider deploy/tests
 
 .PHONY: lint-template-mutations
 lint-template-mutations: .venv/template/.done ## Break the template on purpose and see that lint-template notices (4 minutes)
-	@.venv/template/bin/python tests/template/mutations.py
+	@.venv/template/bin/python deploy/tests/mutations.py
 
 .PHONY: e2e
 e2e: compile .venv/template/.done .venv/sam/.done ## sam build, sam deploy to an emulated account, events through the deployed rules
 	@$(call say,'building as SAM does: the AWS SDK once more$(,) optimised (10 minutes the first time)$(,) then deploying to an emulated account')
-	@$(call beat,building and deploying); .venv/template/bin/python tests/template/e2e.py --sam .venv/sam/bin/sam --emulator $(EMULATOR)
+	@$(call beat,building and deploying); .venv/template/bin/python deploy/tests/e2e.py --sam .venv/sam/bin/sam --emulator $(EMULATOR)
 
 # --- Check ------------------------------------------------------------------------------------------------------------------------------
 
@@ -191,27 +191,21 @@ venv = $(call say,'setting up $(1) ($(2))'); \
 	rm -rf $(1); \
 	$(PYTHON) -m venv $(1) || { echo 'Python cannot make virtual environments here. On Debian and Ubuntu: apt install python3-venv' >&2; exit 1; }
 
-.venv/template/.done .venv/moto/.done: .venv/%/.done: tests/%/requirements.txt
-	@$(call venv,.venv/$*,under a minute)
+.venv/template/.done: deploy/tests/requirements.txt
+.venv/moto/.done: tests/moto/requirements.txt
+.venv/bench/.done: benches/cold_start/requirements.txt
+.venv/sam/.done: deploy/tests/requirements-sam.txt
+.venv/template/.done .venv/moto/.done .venv/bench/.done .venv/sam/.done: .venv/%/.done:
+	@$(call venv,.venv/$*,a minute)
 	@.venv/$*/bin/pip install --quiet -r $<
 	@touch $@
 
-.venv/sam/.done: tests/template/requirements-sam.txt
-	@$(call venv,.venv/sam,a minute)
-	@.venv/sam/bin/pip install --quiet -r $<
-	@touch $@
-
-.venv/bench/.done: benches/cold_start/requirements.txt
-	@$(call venv,.venv/bench,under a minute)
-	@.venv/bench/bin/pip install --quiet -r $<
-	@touch $@
-
-.venv/build/.done: tests/template/requirements-sam.txt
+.venv/build/.done: deploy/tests/requirements-sam.txt
 	@$(call venv,.venv/build,under a minute)
 	@.venv/build/bin/pip install --quiet --constraint $< cargo-lambda
 	@touch $@
 
-$(RIE): tests/demo/rie.py tests/template/requirements-sam.txt
+$(RIE): tests/demo/rie.py deploy/tests/requirements-sam.txt
 	@$(call venv,.venv/demo,seconds)
 	@$(call say,'fetching the Lambda Runtime Interface Emulator (a wheel of 8 MB)')
 	@.venv/demo/bin/python tests/demo/rie.py $@

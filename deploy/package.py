@@ -7,7 +7,7 @@ must be in a bucket of its own Region, so the template asks for a prefix and a k
 
     s3://PREFIX-REGION/KEY
 
-Needs Python 3.9 or newer with `aws-sam-translator` (tests/template/requirements.txt has the version the checks use).
+Needs Python 3.9 or newer with `aws-sam-translator` (deploy/tests/requirements.txt has the version the checks use).
 
     python deploy/package.py --output ami-warden.yaml
 """

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 corpus = Path("fuzz/corpus")
-for index, case in enumerate(sum(json.loads(Path("tests/rules/cases.json").read_text()).values(), [])):
+for index, case in enumerate(sum(json.loads(Path("deploy/tests/rules.json").read_text()).values(), [])):
     (corpus / "policy" / f"rules-{index}").write_text(json.dumps(case) + "\n---\nteam=111122223333,@other\nother=@team,all\n")
 tags = [
     "launch-permission=111122223333 -all", "launch-permission== 222233334444", "launch-permission=o-exampleorgid ou-ab12-cdef3456 @team",

@@ -48,7 +48,7 @@ fn is_there(proof: &str, place: &mut String) -> bool {
         return has_test(place, test);
     }
     if let Some((module, test)) = proof.split_once(": ") {
-        let places = [format!("src/{module}.rs"), format!("tests/{module}.rs"), format!("tests/template/{module}.py")];
+        let places = [format!("src/{module}.rs"), format!("tests/{module}.rs"), format!("deploy/tests/{module}.py")];
         *place = places.into_iter().find(|place| exists(place)).unwrap_or_else(|| panic!("no module {module}: {proof}"));
         return has_test(place, test);
     }
@@ -79,7 +79,7 @@ fn every_threat_in_security_md_names_what_proves_it_and_that_is_there() {
 fn documents() -> Vec<(String, String)> {
     let mut paths: Vec<String> =
         ["README.md", "DESIGN.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(Into::into).into();
-    for folder in ["docs", "deploy", "deploy/policies", "events"] {
+    for folder in ["docs", "deploy", "deploy/iam", "events"] {
         let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         paths.extend(
@@ -203,8 +203,8 @@ use Tried::{In, Make, Nothing};
 /// How the commands that documents show begin, and what tries each.
 const COMMANDS: [(&str, Tried); 18] = [
     ("git clone ", Nothing("it goes over the network")),
-    ("cargo run -p ami-warden-plan -- --allow-public ", In("plan/tests/plan.rs", "--allow-public")),
-    ("cargo run -p ami-warden-plan -- --policy-path ", In("plan/tests/plan.rs", "--rules")),
+    ("cargo run -p ami-warden-plan -- --allow-public ", In("cli/tests/plan.rs", "--allow-public")),
+    ("cargo run -p ami-warden-plan -- --policy-path ", In("cli/tests/plan.rs", "--rules")),
     (
         "cargo lambda build --release --output-format zip",
         In("Makefile", "cargo lambda build --locked --release --output-format zip"),
@@ -213,9 +213,9 @@ const COMMANDS: [(&str, Tried); 18] = [
     ("make test-core", Make),
     ("make check", Make),
     ("make invoke EVENT=events/look.json", Make),
-    ("sam build ", In("tests/template/e2e.py", "\"build\"")),
-    ("python3 deploy/package.py ", In("tests/template/template.py", "\"package.py\"")),
-    ("python3 deploy/redrive.py ", In("tests/template/e2e.py", "redrive")),
+    ("sam build ", In("deploy/tests/e2e.py", "\"build\"")),
+    ("python3 deploy/package.py ", In("deploy/tests/template.py", "\"package.py\"")),
+    ("python3 deploy/redrive.py ", In("deploy/tests/e2e.py", "redrive")),
     ("DRY_RUN=true cargo lambda watch", Nothing("it asks real EC2, with a person's credentials")),
     ("cargo lambda invoke ami-warden --data-file ", Nothing("it goes with `cargo lambda watch`")),
     ("sam remote invoke ", Nothing("it needs a function on AWS")),

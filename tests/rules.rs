@@ -1,4 +1,4 @@
-//! The parser of rules says of every case what the JSON Schema for editors says: `tests/rules/test_schema.py` runs the same cases.
+//! The parser of rules says of every case what the JSON Schema for editors says: `deploy/tests/test_rules_schema.py` runs the same cases.
 
 use ami_warden::policy::Policy;
 use serde_json::Value;
@@ -8,7 +8,7 @@ fn parses(rules: &Value) -> bool {
 }
 
 fn cases(kind: &str) -> Vec<Value> {
-    let cases: Value = serde_json::from_str(include_str!("rules/cases.json")).unwrap();
+    let cases: Value = serde_json::from_str(include_str!("../deploy/tests/rules.json")).unwrap();
     cases[kind].as_array().unwrap().clone()
 }
 

@@ -7,8 +7,8 @@ import yaml
 
 import template
 
-TABLE = yaml.safe_load((template.ROOT / "tests/template/expected.yaml").read_text(encoding="utf-8"))
-FOLDERS = {"events/": template.ROOT / "events", "": template.ROOT / "tests/template/events"}
+TABLE = yaml.safe_load((template.ROOT / "deploy/tests/expected.yaml").read_text(encoding="utf-8"))
+FOLDERS = {"events/": template.ROOT / "events", "": template.ROOT / "deploy/tests/events"}
 FILES = {prefix + path.stem: path for prefix, folder in FOLDERS.items() for path in sorted(folder.glob("**/*.json"))}
 STACKS = {
     "tags": {"CloudTrailEvents": "true"},
@@ -46,7 +46,7 @@ def test_an_event_wakes_the_rules_that_the_table_says_and_no_other(matcher, plai
         real = stack._attribute("Function", "Arn")
         record["functionArn"] = real + ":$LATEST" if record["functionArn"].endswith(":$LATEST") else real
     found = matched(matcher, stack, event)
-    assert name in TABLE, f"say in tests/template/expected.yaml which rules {FILES[name].name} must wake (now, under `{which}`: {found})"
+    assert name in TABLE, f"say in deploy/tests/expected.yaml which rules {FILES[name].name} must wake (now, under `{which}`: {found})"
     expected = TABLE[name] if isinstance(TABLE[name], list) else TABLE[name][which]
     assert found == sorted(expected)
 

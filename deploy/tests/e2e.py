@@ -4,7 +4,7 @@
 `sam build` and `sam deploy` put the function into an emulated account; an event on its bus wakes it through the deployed
 rule; the launch permission of an image changes; an event that fails lands in the dead-letter queue and is sent again.
 
-    python tests/template/e2e.py [--sam PATH] [--emulator PATH] [--bootstrap PATH]
+    python deploy/tests/e2e.py [--sam PATH] [--emulator PATH] [--bootstrap PATH]
 
 EC2 is the project's own strict emulator (`make e2e` builds it), everything else is ministack, which runs the very
 bootstrap that Lambda would (asynchronous.py gives it Lambda's retries and destinations). What this cannot show: ministack, like AWS,
@@ -114,7 +114,7 @@ def run(options, work: Path) -> None:
         emulators.ministack(
             work / "ministack.log",
             sys.executable,
-            ROOT / "tests/template/asynchronous.py",
+            ROOT / "deploy/tests/asynchronous.py",
             # The bootstrap inherits this: EC2 is the strict emulator, the rest is ministack.
             AWS_ENDPOINT_URL_EC2=ec2,
             MINISTACK_REGION=REGION,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Break the template on purpose, one thing at a time, and see that the checks notice.
 
-    python tests/template/mutations.py
+    python deploy/tests/mutations.py
 
 Each mutation is a text to find in template.yaml, a text to put in its place, and what that would mean in an account. The checks
 run on the broken copy; a mutation that none of them notices is an error.
@@ -51,7 +51,7 @@ MUTATIONS = [
 
 def checks(template: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", ROOT / "tests/template"],
+        [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", ROOT / "deploy/tests"],
         env=os.environ | {"AMI_WARDEN_TEMPLATE": str(template)}, capture_output=True, text=True,
     )  # fmt: skip
 

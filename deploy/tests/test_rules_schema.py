@@ -8,7 +8,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "deploy/rules.schema.json").read_text())
-CASES = json.loads((ROOT / "tests/rules/cases.json").read_text())
+CASES = json.loads((ROOT / "deploy/tests/rules.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 

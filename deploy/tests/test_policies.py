@@ -11,7 +11,7 @@ import template
 EVERYTHING = {
     "PolicyPath": "/ami-warden", "StatusTag": "image-status", "AllowedGranteesParameter": "/security/ami-grantees", "CloudTrailEvents": "true",
 }  # fmt: skip
-SHIPPED = sorted((template.ROOT / "deploy/policies").glob("*.json"))
+SHIPPED = sorted((template.ROOT / "deploy/iam").glob("*.json"))
 IMAGE = "arn:aws:ec2:eu-west-1::image/ami-0123456789abcdef0"
 OWN = {"ec2:Owner": "111122223333", "ec2:Region": "eu-west-1"}
 
@@ -139,7 +139,7 @@ def test_the_dead_letter_queue_takes_events_from_exactly_the_rules_of_the_stack(
 
 
 def shipped(name):
-    return json.loads((template.ROOT / f"deploy/policies/{name}.json").read_text(encoding="utf-8"))
+    return json.loads((template.ROOT / f"deploy/iam/{name}.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("form", ["scp", "iam"])
