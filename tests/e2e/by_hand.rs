@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use ami_warden::request::Request;
+use ami_warden_core::event::request::Request;
 use ec2_emulator::{BlockDevice, BlockPublicAccess, Config, Fault, Image, ImageState, ParameterType};
 use serde_json::{Value, json};
 
