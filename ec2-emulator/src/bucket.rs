@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// The buckets of an emulator: for each action that has one, how much it holds and how fast it fills up again.
+/// The buckets of an emulator: for each action that has one, how much it holds and how fast it
+/// fills up again.
 #[derive(Debug, Clone, Default)]
 pub struct Buckets(BTreeMap<String, Limit>);
 
@@ -45,7 +46,13 @@ impl Buckets {
     /// Gives an action a bucket of its own.
     pub fn action(mut self, action: &str, capacity: u32, per_second: f64) -> Self {
         let capacity = f64::from(capacity);
-        self.0.insert(action.to_owned(), Limit { capacity, per_second });
+        self.0.insert(
+            action.to_owned(),
+            Limit {
+                capacity,
+                per_second,
+            },
+        );
         self
     }
 }
@@ -59,7 +66,11 @@ pub(crate) struct Throttle {
 
 impl Throttle {
     pub(crate) fn new(buckets: Buckets) -> Self {
-        Self { buckets, levels: BTreeMap::new(), refused: BTreeMap::new() }
+        Self {
+            buckets,
+            levels: BTreeMap::new(),
+            refused: BTreeMap::new(),
+        }
     }
 
     /// Takes a token; false when there is none.
@@ -67,7 +78,11 @@ impl Throttle {
         let Some(limit) = self.buckets.0.get(action) else {
             return true;
         };
-        let (level, last) = self.levels.get(action).copied().unwrap_or((limit.capacity, now));
+        let (level, last) = self
+            .levels
+            .get(action)
+            .copied()
+            .unwrap_or((limit.capacity, now));
         let refill = now.saturating_duration_since(last).as_secs_f64() * limit.per_second;
         let level = (level + refill).min(limit.capacity);
         let admitted = level >= 1.0;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::actions;
+use crate::ec2;
 
 /// One request, as it came over the wire, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -14,8 +14,8 @@ pub struct Call {
     pub service: &'static str,
     /// For example `DescribeImages`.
     pub action: String,
-    /// EC2: the parameters as they are on the wire (`Filter.1.Value.1`), without `Action` and `Version`.
-    /// SSM: the top-level members of the body, as text or as JSON.
+    /// EC2: the parameters as they are on the wire (`Filter.1.Value.1`), without `Action` and
+    /// `Version`. SSM: the top-level members of the body, as text or as JSON.
     pub params: BTreeMap<String, String>,
     /// The HTTP status that was answered; none when the request got no answer.
     pub status: Option<u16>,
@@ -40,7 +40,7 @@ impl Call {
 
     /// Whether its action may change something and it was no dry run, whatever became of it.
     pub fn is_write(&self) -> bool {
-        self.service == "ec2" && actions::is_write(&self.action) && !self.is_dry_run()
+        self.service == "ec2" && ec2::is_write(&self.action) && !self.is_dry_run()
     }
 
     /// Whether it was answered with success.

@@ -1,4 +1,5 @@
-//! The control API under `/_emulator/`, for whoever runs the emulator as a process. JSON in, JSON out.
+//! The control API under `/_emulator/`, for whoever runs the emulator as a process. JSON in, JSON
+//! out.
 //!
 //! | request | what it does |
 //! | --- | --- |
@@ -23,7 +24,12 @@ use crate::ssm::Parameter;
 use crate::state::Seed;
 
 /// Carries out one control request; `resource` is what follows `/_emulator/`.
-pub(crate) fn answer(engine: &Engine, method: &Method, resource: &str, body: &[u8]) -> (StatusCode, Value) {
+pub(crate) fn answer(
+    engine: &Engine,
+    method: &Method,
+    resource: &str,
+    body: &[u8],
+) -> (StatusCode, Value) {
     let result = match (resource, method) {
         ("state", &Method::GET) => Ok(json!(engine.lock().state.to_seed())),
         ("seed", &Method::POST) => parse(body).map(|seed: Seed| {
@@ -57,10 +63,14 @@ pub(crate) fn answer(engine: &Engine, method: &Method, resource: &str, body: &[u
             json!({})
         }),
         ("throttled", &Method::GET) => Ok(json!(engine.lock().throttle.refused())),
-        ("state" | "seed" | "reset" | "calls" | "faults" | "parameter" | "throttled", _) => {
-            Err((StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not possible here")))
-        }
-        _ => Err((StatusCode::NOT_FOUND, format!("there is no /_emulator/{resource}"))),
+        ("state" | "seed" | "reset" | "calls" | "faults" | "parameter" | "throttled", _) => Err((
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("{method} is not possible here"),
+        )),
+        _ => Err((
+            StatusCode::NOT_FOUND,
+            format!("there is no /_emulator/{resource}"),
+        )),
     };
     match result {
         Ok(value) => (StatusCode::OK, value),

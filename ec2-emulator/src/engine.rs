@@ -1,7 +1,8 @@
-//! One request from arrival to answer: decoded, checked, perhaps made to go wrong, carried out, logged.
+//! One request from arrival to answer: decoded, checked, perhaps made to go wrong, carried out,
+//! logged.
 //!
-//! All of it happens under one lock, so requests are carried out one after the other, in the order of the log. Only the
-//! waiting (latency, hanging) is done outside, by the server.
+//! All of it happens under one lock, so requests are carried out one after the other, in the order
+//! of the log. Only the waiting (latency, hanging) is done outside, by the server.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,16 +12,16 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::Config;
-use crate::actions::{self, Action, Caller};
 use crate::bucket::{SNAPSHOTS_UNFILTERED, Throttle};
 use crate::call::Call;
-use crate::error::ApiError;
+use crate::ec2::{self, Action, Caller};
 use crate::faults::{Effect, Faults};
-use crate::query::Params;
-use crate::signature::Scope;
 use crate::ssm::{self, Place};
 use crate::state::State;
-use crate::xml::Writer;
+use crate::wire::error::ApiError;
+use crate::wire::query::Params;
+use crate::wire::signature::Scope;
+use crate::wire::xml::Writer;
 
 /// A request to EC2 or Systems Manager as it came over the wire.
 pub(crate) struct Request<'a> {
@@ -123,7 +124,13 @@ impl Engine {
         let request_id = format!("00000000-0000-4000-8000-{number:012x}");
 
         let mut inner = self.lock();
-        let Inner { state, calls, faults, throttle, hooks } = &mut *inner;
+        let Inner {
+            state,
+            calls,
+            faults,
+            throttle,
+            hooks,
+        } = &mut *inner;
         let decoded = Decoded::from(request);
         let mut call = Call {
             service: decoded.service(),
@@ -137,14 +144,17 @@ impl Engine {
         for hook in hooks {
             hook(&call, state);
         }
-        let admitted =
-            self.admit(request, &decoded, throttle).map(|scope| (scope, faults.pick(&decoded.action, &decoded.logged)));
+        let admitted = self
+            .admit(request, &decoded, throttle)
+            .map(|scope| (scope, faults.pick(&decoded.action, &decoded.logged)));
         let (scope, effect) = match admitted {
             Ok((scope, effect)) => (Ok(scope), effect),
             Err(error) => (Err(error), None),
         };
         let carry_out = |from: Option<&State>, omit: &[String]| {
-            scope.and_then(|scope| self.carry_out(state, from, &scope, request, &decoded, omit, &request_id))
+            scope.and_then(|scope| {
+                self.carry_out(state, from, &scope, request, &decoded, omit, &request_id)
+            })
         };
         let is_query = request.target.is_none();
         let send = |result: Result<String, ApiError>, delay: u64, truncated: bool| Message {
@@ -161,7 +171,11 @@ impl Engine {
                 (Reply::Reset(Some(self.latency)), None)
             }
             Some(Effect::Garbage { status, body }) => {
-                let garbage = Message { status, content_type: "text/html", ..send(Ok(body), 0, false) };
+                let garbage = Message {
+                    status,
+                    content_type: "text/html",
+                    ..send(Ok(body), 0, false)
+                };
                 (Reply::Send(garbage), None)
             }
             other => {
@@ -185,12 +199,22 @@ impl Engine {
         (sent, under_way)
     }
 
-    /// Whether the request is one that may be carried out at all: well-formed, signed, and within the rate.
-    fn admit(&self, request: &Request, decoded: &Decoded, throttle: &mut Throttle) -> Result<Scope, ApiError> {
+    /// Whether the request is one that may be carried out at all: well-formed, signed, and within
+    /// the rate.
+    fn admit(
+        &self,
+        request: &Request,
+        decoded: &Decoded,
+        throttle: &mut Throttle,
+    ) -> Result<Scope, ApiError> {
         if let Err(error) = &decoded.params {
             return Err(error.clone());
         }
-        let scope = Scope::check(request.authorization, decoded.service(), self.region.as_deref())?;
+        let scope = Scope::check(
+            request.authorization,
+            decoded.service(),
+            self.region.as_deref(),
+        )?;
         if throttle.admit(decoded.bucket(), Instant::now()) {
             Ok(scope)
         } else if request.target.is_some() {
@@ -219,25 +243,42 @@ impl Engine {
                 region: &scope.region,
                 largest_page: self.largest_page,
             };
-            return ssm::carry_out(state, &place, &decoded.action, request.body).map(|value| value.to_string());
+            return ssm::carry_out(state, &place, &decoded.action, request.body)
+                .map(|value| value.to_string());
         }
-        let action = actions::find(&decoded.action).ok_or_else(|| {
-            ApiError::new("InvalidAction", format!("The action {} is not valid for this web service.", decoded.action))
+        let action = ec2::find(&decoded.action).ok_or_else(|| {
+            ApiError::new(
+                "InvalidAction",
+                format!(
+                    "The action {} is not valid for this web service.",
+                    decoded.action
+                ),
+            )
         })?;
         if decoded.version.as_deref() != Some("2016-11-15") {
-            return Err(ApiError::new("NoSuchVersion", "The specified API version does not exist."));
+            return Err(ApiError::new(
+                "NoSuchVersion",
+                "The specified API version does not exist.",
+            ));
         }
-        let caller = Caller { partition: scope.partition(), largest_page: self.largest_page };
+        let caller = Caller {
+            partition: scope.partition(),
+            largest_page: self.largest_page,
+        };
         let mut params = Params::from(decoded.logged.clone());
         let mut out = Writer::new(omit);
         let mut result = Ok(());
-        out.element_with(&format!("{}Response", decoded.action), " xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"", |w| {
-            w.text("requestId", request_id);
-            result = match action {
-                Action::Read(read) => read(past.unwrap_or(state), &caller, &mut params, w),
-                Action::Write(write) => write(state, &caller, &mut params, w),
-            };
-        });
+        out.element_with(
+            &format!("{}Response", decoded.action),
+            " xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"",
+            |w| {
+                w.text("requestId", request_id);
+                result = match action {
+                    Action::Read(read) => read(past.unwrap_or(state), &caller, &mut params, w),
+                    Action::Write(write) => write(state, &caller, &mut params, w),
+                };
+            },
+        );
         result.map(|()| out.finish())
     }
 }
@@ -261,7 +302,13 @@ impl Decoded {
     }
 
     fn from_query(request: &Request) -> Self {
-        let mut decoded = Self { is_ssm: false, action: String::new(), version: None, logged: BTreeMap::new(), params: Ok(()) };
+        let mut decoded = Self {
+            is_ssm: false,
+            action: String::new(),
+            version: None,
+            logged: BTreeMap::new(),
+            params: Ok(()),
+        };
         match Params::decode(request.query, request.body) {
             Ok(mut params) => {
                 decoded.action = params.take("Action").unwrap_or_default();
@@ -274,8 +321,13 @@ impl Decoded {
     }
 
     fn from_json(target: &str, body: &[u8]) -> Self {
-        let mut decoded =
-            Self { is_ssm: true, action: target.to_owned(), version: None, logged: BTreeMap::new(), params: Ok(()) };
+        let mut decoded = Self {
+            is_ssm: true,
+            action: target.to_owned(),
+            version: None,
+            logged: BTreeMap::new(),
+            params: Ok(()),
+        };
         match target.strip_prefix("AmazonSSM.") {
             Some(operation) => decoded.action = operation.to_owned(),
             None => decoded.params = Err(ApiError::new("UnknownOperationException", target)),
@@ -291,7 +343,10 @@ impl Decoded {
                     .collect();
             }
             _ => {
-                decoded.params = Err(ApiError::new("SerializationException", "The body is no JSON object"));
+                decoded.params = Err(ApiError::new(
+                    "SerializationException",
+                    "The body is no JSON object",
+                ));
             }
         }
         decoded
@@ -302,8 +357,15 @@ impl Decoded {
     }
 
     fn bucket(&self) -> &str {
-        let names_nothing = self.logged.keys().all(|name| name == "DryRun" || name.starts_with("Owner."));
-        if self.action == "DescribeSnapshots" && names_nothing { SNAPSHOTS_UNFILTERED } else { &self.action }
+        let names_nothing = self
+            .logged
+            .keys()
+            .all(|name| name == "DryRun" || name.starts_with("Owner."));
+        if self.action == "DescribeSnapshots" && names_nothing {
+            SNAPSHOTS_UNFILTERED
+        } else {
+            &self.action
+        }
     }
 }
 
@@ -329,7 +391,11 @@ fn message(result: Result<String, ApiError>, is_query: bool, request_id: &str) -
     };
     Message {
         status,
-        content_type: if is_query { "text/xml;charset=UTF-8" } else { "application/x-amz-json-1.1" },
+        content_type: if is_query {
+            "text/xml;charset=UTF-8"
+        } else {
+            "application/x-amz-json-1.1"
+        },
         request_id: request_id.to_owned(),
         body,
         delay: Duration::ZERO,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{ApiError, default_message, status_of};
 use crate::state::State;
+use crate::wire::error::{ApiError, default_message, status_of};
 
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,8 +36,8 @@ pub enum FaultKind {
     ResetBefore,
     /// Carried out, but the connection is reset before the answer.
     ResetAfter,
-    /// No answer, and nothing is carried out. The connection is reset after so many milliseconds; none: only the
-    /// client's patience ends it.
+    /// No answer, and nothing is carried out. The connection is reset after so many milliseconds;
+    /// none: only the client's patience ends it.
     Hang {
         /// Milliseconds.
         #[serde(default)]
@@ -53,20 +53,24 @@ pub enum FaultKind {
         /// Names of elements, for example `encrypted`.
         elements: Vec<String>,
     },
-    /// A read is answered from the state as it was when the fault was added (eventual consistency). Writes are carried
-    /// out as usual.
+    /// A read is answered from the state as it was when the fault was added (eventual consistency).
+    /// Writes are carried out as usual.
     Stale,
 }
 
 impl FaultKind {
     /// A refusal with the status and text that go with its code.
     pub fn error(code: &str) -> Self {
-        Self::Error { code: code.to_owned(), status: None, message: None }
+        Self::Error {
+            code: code.to_owned(),
+            status: None,
+            message: None,
+        }
     }
 }
 
-/// A rule: which requests go wrong, how, and how often. Of the rules in place, the first one that fits a request and is
-/// not used up is applied, and no other.
+/// A rule: which requests go wrong, how, and how often. Of the rules in place, the first one that
+/// fits a request and is not used up is applied, and no other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct Fault {
@@ -102,7 +106,13 @@ impl Default for Times {
 impl Fault {
     /// The next request of an action (`*`: of any) goes wrong.
     pub fn new(action: &str, kind: FaultKind) -> Self {
-        Self { action: action.to_owned(), kind, times: Times::default(), skip: 0, params: BTreeMap::new() }
+        Self {
+            action: action.to_owned(),
+            kind,
+            times: Times::default(),
+            skip: 0,
+            params: BTreeMap::new(),
+        }
     }
 
     /// The next request of an action is refused with a code.
@@ -128,7 +138,8 @@ impl Fault {
         self
     }
 
-    /// Only requests with this value of a parameter, written as in [`Call::params`](crate::Call::params).
+    /// Only requests with this value of a parameter, written as in
+    /// [`Call::params`](crate::Call::params).
     pub fn with(mut self, param: &str, value: &str) -> Self {
         self.params.insert(param.to_owned(), Some(value.to_owned()));
         self
@@ -142,10 +153,11 @@ impl Fault {
 
     fn fits(&self, action: &str, params: &BTreeMap<String, String>) -> bool {
         (self.action == "*" || self.action == action)
-            && self
-                .params
-                .iter()
-                .all(|(name, wanted)| params.get(name).is_some_and(|value| wanted.as_ref().is_none_or(|wanted| wanted == value)))
+            && self.params.iter().all(|(name, wanted)| {
+                params
+                    .get(name)
+                    .is_some_and(|value| wanted.as_ref().is_none_or(|wanted| wanted == value))
+            })
     }
 }
 
@@ -182,7 +194,11 @@ impl Faults {
     }
 
     /// The effect of the first rule that fits, which is thereby used once.
-    pub(crate) fn pick(&mut self, action: &str, params: &BTreeMap<String, String>) -> Option<Effect> {
+    pub(crate) fn pick(
+        &mut self,
+        action: &str,
+        params: &BTreeMap<String, String>,
+    ) -> Option<Effect> {
         let index = self.0.iter_mut().position(|(fault, _)| {
             if !fault.fits(action, params) || fault.times == Times::Count(0) {
                 return false;
@@ -203,7 +219,11 @@ impl Faults {
 
 fn effect(kind: &FaultKind, seen: Option<&Arc<State>>) -> Effect {
     match kind.clone() {
-        FaultKind::Error { code, status, message } => Effect::Refuse(ApiError {
+        FaultKind::Error {
+            code,
+            status,
+            message,
+        } => Effect::Refuse(ApiError {
             status: status.unwrap_or_else(|| status_of(&code)),
             message: message.unwrap_or_else(|| default_message(&code).to_owned()),
             code,
@@ -250,7 +270,10 @@ mod tests {
         assert!(!pick(&mut faults(Fault::error("A", "X")), "B"));
         assert!(pick(&mut faults(Fault::error("*", "X")), "B"));
         let fault = || Fault::error("A", "X");
-        assert!(!pick(&mut faults(fault().with("ImageId", "ami-00000002")), "A"));
+        assert!(!pick(
+            &mut faults(fault().with("ImageId", "ami-00000002")),
+            "A"
+        ));
         assert!(!pick(&mut faults(fault().with_any("Attribute")), "A"));
         assert!(pick(&mut faults(fault().with_any("ImageId")), "A"));
     }
@@ -258,10 +281,16 @@ mod tests {
     #[test]
     fn the_json_form_has_defaults_and_refuses_mistakes() {
         let parse = |json: &str| serde_json::from_str::<Fault>(json);
-        assert_eq!(parse(r#"{"Action":"A","Kind":{"Error":{"Code":"X"}}}"#).expect("a fault"), Fault::error("A", "X"));
         assert_eq!(
-            parse(r#"{"Action":"*","Times":"forever","Match":{"ImageId":null},"Kind":"Stale"}"#).expect("a fault"),
-            Fault::new("*", FaultKind::Stale).forever().with_any("ImageId")
+            parse(r#"{"Action":"A","Kind":{"Error":{"Code":"X"}}}"#).expect("a fault"),
+            Fault::error("A", "X")
+        );
+        assert_eq!(
+            parse(r#"{"Action":"*","Times":"forever","Match":{"ImageId":null},"Kind":"Stale"}"#)
+                .expect("a fault"),
+            Fault::new("*", FaultKind::Stale)
+                .forever()
+                .with_any("ImageId")
         );
         assert!(parse(r#"{"Action":"A","Kind":{"Error":{"Codes":"X"}}}"#).is_err());
         assert!(parse(r#"{"Action":"A","Kind":"Stale","Time":3}"#).is_err());

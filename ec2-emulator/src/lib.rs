@@ -1,9 +1,9 @@
 //! A strict stand-in for the parts of EC2 and Parameter Store that ami-warden talks to.
 //!
-//! The public emulators accept what EC2 refuses: an encrypted image made public, an image shared while it is pending, a
-//! parameter that does not exist. A test against them proves little. This one refuses what EC2 refuses, with EC2's
-//! codes, and where the behaviour of EC2 is not known it takes the stricter side, so that a client must be right either
-//! way.
+//! The public emulators accept what EC2 refuses: an encrypted image made public, an image shared
+//! while it is pending, a parameter that does not exist. A test against them proves little. This
+//! one refuses what EC2 refuses, with EC2's codes, and where the behaviour of EC2 is not known it
+//! takes the stricter side, so that a client must be right either way.
 //!
 //! ```no_run
 //! use ec2_emulator::{Config, Emulator, Fault, Image};
@@ -21,32 +21,28 @@
 //! # }
 //! ```
 //!
-//! What flows where: [`server`] takes HTTP requests, [`engine`] decodes them ([`query`], [`signature`]), lets them go
-//! wrong ([`faults`], [`bucket`]) or carries them out ([`actions`], [`ssm`]) on a [`state`] of [`image`]s, and logs them
-//! ([`call`]). [`control`] is the door for other processes.
+//! What flows where: [`server`] takes HTTP requests, [`engine`] decodes them (by [`wire`]),
+//! lets them go wrong ([`faults`], [`bucket`]) or carries them out ([`ec2`], [`ssm`]) on a
+//! [`state`], and logs them ([`call`]). [`control`] is the door for other processes.
 
 #![warn(missing_docs, unreachable_pub)]
-#![expect(rustdoc::private_intra_doc_links, reason = "the map above is for readers of the source")]
+#![expect(
+    rustdoc::private_intra_doc_links,
+    reason = "the map above is for readers of the source"
+)]
 
-mod actions;
 mod bucket;
 mod call;
 mod control;
+mod ec2;
 mod engine;
-mod error;
 mod faults;
-mod filter;
-mod grantee;
-mod image;
-mod page;
-mod query;
 mod server;
-mod signature;
 mod ssm;
 mod state;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
-mod xml;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -60,9 +56,9 @@ use tokio::sync::oneshot;
 pub use bucket::Buckets;
 pub use call::Call;
 pub use faults::{Fault, FaultKind};
-pub use grantee::Grantee;
-pub use image::{BlockDevice, Image, ImageState, Snapshot};
 pub use ssm::{Parameter, ParameterType};
+pub use state::grantee::Grantee;
+pub use state::image::{BlockDevice, Image, ImageState, Snapshot};
 pub use state::{BlockPublicAccess, Seed, State};
 pub use tls::Tls;
 
@@ -81,7 +77,8 @@ pub struct Config {
     pub latency: Duration,
     /// The limits of the request rate.
     pub buckets: Buckets,
-    /// No page is longer than this, even where the request would allow it. Real services may end a page early too.
+    /// No page is longer than this, even where the request would allow it. Real services may end a
+    /// page early too.
     pub largest_page: Option<usize>,
     /// What is there from the start, and again after a reset.
     pub seed: Seed,
@@ -90,7 +87,8 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// Account 111122223333, any Region, a free port of 127.0.0.1, no latency, no limits, nothing there.
+    /// Account 111122223333, any Region, a free port of 127.0.0.1, no latency, no limits, nothing
+    /// there.
     fn default() -> Self {
         Self {
             account: "111122223333".to_owned(),
@@ -105,7 +103,8 @@ impl Default for Config {
     }
 }
 
-/// A running emulator. It serves on a thread of its own, so that a test may block, and stops when it is dropped.
+/// A running emulator. It serves on a thread of its own, so that a test may block, and stops when
+/// it is dropped.
 pub struct Emulator {
     engine: Arc<Engine>,
     address: SocketAddr,
@@ -135,7 +134,9 @@ impl Emulator {
         let address = listener.local_addr()?;
         let tls = config.tls.clone();
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let engine = Arc::new(Engine::new(config));
         let (stop, stopped) = oneshot::channel();
         let listener = {
@@ -143,15 +144,23 @@ impl Emulator {
             tokio::net::TcpListener::from_std(listener)?
         };
         let serving = Arc::clone(&engine);
-        let thread = std::thread::Builder::new().name("ec2-emulator".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _ = server::serve(listener, serving, tls) => {}
-                    _ = stopped => {}
-                }
-            });
-        })?;
-        Ok(Self { engine, address, scheme, stop: Some(stop), thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("ec2-emulator".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        _ = server::serve(listener, serving, tls) => {}
+                        _ = stopped => {}
+                    }
+                });
+            })?;
+        Ok(Self {
+            engine,
+            address,
+            scheme,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// What to set as `AWS_ENDPOINT_URL`.
@@ -200,8 +209,9 @@ impl Emulator {
         self.engine.lock().faults.clear();
     }
 
-    /// Runs before every request is carried out (and before its signature is looked at), also for those that will fail.
-    /// The call has no status yet. The hook may change the state; it must not use the emulator, which is locked.
+    /// Runs before every request is carried out (and before its signature is looked at), also for
+    /// those that will fail. The call has no status yet. The hook may change the state; it must not
+    /// use the emulator, which is locked.
     pub fn on_call(&self, hook: impl FnMut(&Call, &mut State) + Send + 'static) {
         self.engine.lock().hooks.push(Box::new(hook));
     }

@@ -41,7 +41,8 @@ fn main() -> ExitCode {
 fn run(arguments: Vec<String>) -> Result<(), String> {
     let config = parse(arguments)?;
     let (account, listen) = (config.account.clone(), config.listen);
-    let emulator = Emulator::spawn(config).map_err(|e| format!("cannot listen on {listen}: {e}"))?;
+    let emulator =
+        Emulator::spawn(config).map_err(|e| format!("cannot listen on {listen}: {e}"))?;
     println!(
         "{}",
         serde_json::json!({
@@ -62,7 +63,9 @@ fn parse(arguments: Vec<String>) -> Result<Config, String> {
             config.buckets = Buckets::published();
             continue;
         }
-        let value = arguments.next().ok_or_else(|| format!("{option} needs a value, or is no option; see --help"))?;
+        let value = arguments
+            .next()
+            .ok_or_else(|| format!("{option} needs a value, or is no option; see --help"))?;
         let bad = |error: &dyn std::fmt::Display| format!("{option} {value}: {error}");
         match option.as_str() {
             "--listen" => config.listen = value.parse().map_err(|e| bad(&e))?,
@@ -78,8 +81,13 @@ fn parse(arguments: Vec<String>) -> Result<Config, String> {
             "--largest-page" => config.largest_page = Some(value.parse().map_err(|e| bad(&e))?),
             #[cfg(feature = "tls")]
             "--tls" => {
-                let (chain, key) = value.split_once(',').ok_or_else(|| bad(&"expected CHAIN.pem,KEY.pem"))?;
-                config.tls = Some(ec2_emulator::Tls::from_pem_files(chain.as_ref(), key.as_ref())?);
+                let (chain, key) = value
+                    .split_once(',')
+                    .ok_or_else(|| bad(&"expected CHAIN.pem,KEY.pem"))?;
+                config.tls = Some(ec2_emulator::Tls::from_pem_files(
+                    chain.as_ref(),
+                    key.as_ref(),
+                )?);
             }
             _ => return Err(format!("{option} is no option; see --help")),
         }

@@ -26,11 +26,16 @@ use crate::engine::{self, Engine, Reply};
 use crate::tls::{self, Tls};
 
 /// Takes connections for ever.
-pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>, tls: Option<Tls>) -> Infallible {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    engine: Arc<Engine>,
+    tls: Option<Tls>,
+) -> Infallible {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                // Without it, the last packet of an answer may wait for the client's acknowledgement of the one before.
+                // Without it, the last packet of an answer may wait for the client's
+                // acknowledgement of the one before.
                 let _ = stream.set_nodelay(true);
                 let (engine, tls) = (Arc::clone(&engine), tls.clone());
                 tokio::spawn(async move {
@@ -56,7 +61,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let service = service_fn(move |request| Box::pin(answer(Arc::clone(&engine), request)));
-    let mut connection = http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), service);
+    let mut connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(stream), service);
     let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
     let stream = connection.into_parts().io.into_inner();
     let reset = ended.is_err_and(|error| error.source().is_some_and(|e| e.is::<Reset>()));
@@ -77,7 +84,10 @@ impl fmt::Display for Reset {
 
 impl Error for Reset {}
 
-async fn answer(engine: Arc<Engine>, request: Request<Incoming>) -> Result<Response<Payload>, Reset> {
+async fn answer(
+    engine: Arc<Engine>,
+    request: Request<Incoming>,
+) -> Result<Response<Payload>, Reset> {
     let (head, body) = request.into_parts();
     // Whoever does not send the whole request gets no answer.
     let body = body.collect().await.map_err(|_| Reset)?.to_bytes();
@@ -130,7 +140,10 @@ async fn sleep_for(duration: Duration) {
 fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response<Payload> {
     let mut response = Response::new(Payload::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static(content_type),
+    );
     response
 }
 
@@ -143,7 +156,11 @@ struct Payload {
 
 impl From<String> for Payload {
     fn from(body: String) -> Self {
-        Self { length: body.len() as u64, rest: (!body.is_empty()).then(|| body.into()), breaks: None }
+        Self {
+            length: body.len() as u64,
+            rest: (!body.is_empty()).then(|| body.into()),
+            breaks: None,
+        }
     }
 }
 
@@ -161,7 +178,10 @@ impl Body for Payload {
     type Data = Bytes;
     type Error = io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if let Some(data) = self.rest.take() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::error::ApiError;
 use crate::state::State;
+use crate::wire::error::ApiError;
 
 /// A parameter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +43,12 @@ pub enum ParameterType {
 impl Parameter {
     /// A parameter of version 1.
     pub fn new(name: &str, value: &str, kind: ParameterType) -> Self {
-        Self { name: name.to_owned(), value: value.to_owned(), kind, version: 1 }
+        Self {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            kind,
+            version: 1,
+        }
     }
 }
 
@@ -56,7 +61,12 @@ pub(crate) struct Place<'a> {
 }
 
 /// Carries out the operation of an `X-Amz-Target` header, without its `AmazonSSM.`.
-pub(crate) fn carry_out(state: &State, place: &Place, operation: &str, body: &[u8]) -> Result<Value, ApiError> {
+pub(crate) fn carry_out(
+    state: &State,
+    place: &Place,
+    operation: &str,
+    body: &[u8],
+) -> Result<Value, ApiError> {
     match operation {
         "GetParametersByPath" => get_parameters_by_path(state, place, decode(body)?),
         "GetParameter" => get_parameter(state, place, decode(body)?),
@@ -67,7 +77,8 @@ pub(crate) fn carry_out(state: &State, place: &Place, operation: &str, body: &[u
 
 /// Like the Query protocol's requests: a key that is not known is refused.
 fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::new("SerializationException", error.to_string()))
+    serde_json::from_slice(body)
+        .map_err(|error| ApiError::new("SerializationException", error.to_string()))
 }
 
 fn invalid(message: impl Into<String>) -> ApiError {
@@ -86,17 +97,26 @@ struct ByPath {
     next_token: Option<String>,
 }
 
-/// At most ten parameters a page, which is also the default. A path with nothing below it is an empty answer.
-fn get_parameters_by_path(state: &State, place: &Place, request: ByPath) -> Result<Value, ApiError> {
+/// At most ten parameters a page, which is also the default. A path with nothing below it is an
+/// empty answer.
+fn get_parameters_by_path(
+    state: &State,
+    place: &Place,
+    request: ByPath,
+) -> Result<Value, ApiError> {
     if !request.path.starts_with('/') {
-        return Err(invalid(format!("The parameter path {} must begin with /", request.path)));
+        return Err(invalid(format!(
+            "The parameter path {} must begin with /",
+            request.path
+        )));
     }
     let size = match request.max_results {
         None => 10,
         Some(size @ 1..=10) => size,
         Some(size) => {
             return Err(invalid(format!(
-                "Value '{size}' at 'maxResults' failed to satisfy constraint: Member must have value between 1 and 10"
+                "Value '{size}' at 'maxResults' failed to satisfy constraint: \
+                 Member must have value between 1 and 10"
             )));
         }
     };
@@ -140,7 +160,10 @@ struct ByName {
 }
 
 fn get_parameter(state: &State, place: &Place, request: ByName) -> Result<Value, ApiError> {
-    let parameter = state.parameters.get(&request.name).ok_or_else(|| ApiError::new("ParameterNotFound", ""))?;
+    let parameter = state
+        .parameters
+        .get(&request.name)
+        .ok_or_else(|| ApiError::new("ParameterNotFound", ""))?;
     Ok(json!({ "Parameter": describe(parameter, place, request.with_decryption) }))
 }
 
@@ -155,7 +178,10 @@ struct ByNames {
 /// One to ten names; those that are not there are listed apart.
 fn get_parameters(state: &State, place: &Place, request: ByNames) -> Result<Value, ApiError> {
     if !(1..=10).contains(&request.names.len()) {
-        return Err(invalid("Value at 'names' failed to satisfy constraint: Member must have length between 1 and 10"));
+        return Err(invalid(
+            "Value at 'names' failed to satisfy constraint: \
+             Member must have length between 1 and 10",
+        ));
     }
     let names: BTreeSet<&String> = request.names.iter().collect();
     let (mut found, mut missing) = (Vec::new(), Vec::new());

@@ -1,12 +1,15 @@
 //! Everything the emulated account and Region hold, and its JSON form.
 
+pub(crate) mod grantee;
+pub(crate) mod image;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiError;
-use crate::image::{Image, Snapshot, is_resource_id};
 use crate::ssm::Parameter;
+use crate::state::image::{Image, Snapshot, is_resource_id};
+use crate::wire::error::ApiError;
 
 /// Block public access for AMIs, as the API spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -36,7 +39,8 @@ pub struct State {
     pub images: BTreeMap<String, Image>,
     /// By id.
     pub snapshots: BTreeMap<String, Snapshot>,
-    /// Ids of images that once were: described by id they give an empty answer, and cannot be modified.
+    /// Ids of images that once were: described by id they give an empty answer, and cannot be
+    /// modified.
     pub deregistered: BTreeSet<String>,
     /// Tags of resources that are neither images nor snapshots, by id.
     pub other_tags: BTreeMap<String, BTreeMap<String, String>>,
@@ -46,7 +50,8 @@ pub struct State {
     pub block_public_access: BlockPublicAccess,
     /// Most public images (EC2 User Guide, "AMI quotas": 5 unless raised).
     pub public_image_quota: usize,
-    /// Most accounts, organizations and OUs one image may be shared with (the same page: 1,000 unless raised).
+    /// Most accounts, organizations and OUs one image may be shared with (the same page: 1,000
+    /// unless raised).
     pub sharing_quota: usize,
 }
 
@@ -72,7 +77,10 @@ impl State {
 
     /// Adds an image with its snapshots, or replaces it.
     pub fn add(&mut self, mut image: Image) {
-        let owner = image.owner_id.get_or_insert_with(|| self.account.clone()).clone();
+        let owner = image
+            .owner_id
+            .get_or_insert_with(|| self.account.clone())
+            .clone();
         match image.snapshots.replace(Vec::new()) {
             Some(snapshots) => snapshots.into_iter().for_each(|s| self.add_snapshot(s)),
             None => {
@@ -99,8 +107,11 @@ impl State {
 
     /// Adds a snapshot, or replaces it.
     pub fn add_snapshot(&mut self, mut snapshot: Snapshot) {
-        snapshot.owner_id.get_or_insert_with(|| self.account.clone());
-        self.snapshots.insert(snapshot.snapshot_id.clone(), snapshot);
+        snapshot
+            .owner_id
+            .get_or_insert_with(|| self.account.clone());
+        self.snapshots
+            .insert(snapshot.snapshot_id.clone(), snapshot);
     }
 
     /// Adds a parameter to Parameter Store, or replaces it and counts its version up.
@@ -153,7 +164,11 @@ impl State {
 
     /// Own images, public ones, and those shared with the account.
     pub(crate) fn sees(&self, image: &Image) -> bool {
-        self.owns(image) || image.launch_permissions.iter().any(|grantee| grantee.is_all() || grantee.as_str() == self.account)
+        self.owns(image)
+            || image
+                .launch_permissions
+                .iter()
+                .any(|grantee| grantee.is_all() || grantee.as_str() == self.account)
     }
 
     /// The image of that id, if it is there and the account's own.
@@ -162,21 +177,30 @@ impl State {
             return Err(ApiError::image_malformed(id));
         }
         if self.deregistered.contains(id) {
-            return Err(ApiError::new("InvalidAMIID.Unavailable", format!("The AMI ID '{id}' is no longer available")));
+            return Err(ApiError::new(
+                "InvalidAMIID.Unavailable",
+                format!("The AMI ID '{id}' is no longer available"),
+            ));
         }
-        let image = self.images.get(id).ok_or_else(|| ApiError::image_not_found(&[id]))?;
+        let image = self
+            .images
+            .get(id)
+            .ok_or_else(|| ApiError::image_not_found(&[id]))?;
         if !self.owns(image) {
             return Err(ApiError::image_not_yours(id));
         }
         Ok(image)
     }
 
-    /// What holds encrypted data, if anything: the truth of the snapshots as well as the word of the mapping.
+    /// What holds encrypted data, if anything: the truth of the snapshots as well as the word of
+    /// the mapping.
     pub(crate) fn is_encrypted(&self, image: &Image) -> bool {
         image.block_devices.iter().any(|device| {
             let snapshot = device.snapshot_id.as_ref();
             device.encrypted == Some(true)
-                || snapshot.and_then(|id| self.snapshots.get(id)).is_some_and(|snapshot| snapshot.encrypted)
+                || snapshot
+                    .and_then(|id| self.snapshots.get(id))
+                    .is_some_and(|snapshot| snapshot.encrypted)
         })
     }
 }
@@ -230,7 +254,8 @@ mod tests {
         state.apply(
             seed(
                 r#"{"Images":[{"ImageId":"ami-00000001","Snapshots":[]},{"ImageId":"ami-00000002",
-                    "BlockDevices":[{"DeviceName":"/dev/xvda","SnapshotId":"snap-00000002","Encrypted":null}]}]}"#,
+                    "BlockDevices":[{"DeviceName":"/dev/xvda","SnapshotId":"snap-00000002",
+                    "Encrypted":null}]}]}"#,
             )
             .expect("a seed"),
         );
@@ -247,6 +272,8 @@ mod tests {
     fn a_seed_with_a_mistake_is_refused() {
         assert!(seed(r#"{"Images":[{"ImageId":"ami-xyz"}]}"#).is_err());
         assert!(seed(r#"{"Images":[{"ImageId":"ami-00000001","Tag":{}}]}"#).is_err());
-        assert!(seed(r#"{"Images":[{"ImageId":"ami-00000001","LaunchPermissions":["1"]}]}"#).is_err());
+        assert!(
+            seed(r#"{"Images":[{"ImageId":"ami-00000001","LaunchPermissions":["1"]}]}"#).is_err()
+        );
     }
 }

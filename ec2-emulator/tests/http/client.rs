@@ -24,7 +24,9 @@ pub fn signature(region: &str, service: &str) -> String {
 }
 
 pub fn form(parameters: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(parameters)
+        .finish()
 }
 
 impl Client {
@@ -56,15 +58,23 @@ impl Client {
         let signature = signature("us-east-1", "ssm");
         let target = format!("AmazonSSM.{operation}");
         let headers = [("Authorization", &*signature), ("X-Amz-Target", &target)];
-        self.send("POST", "/", &headers, &body.to_string()).expect("an answer")
+        self.send("POST", "/", &headers, &body.to_string())
+            .expect("an answer")
     }
 
     /// A request to the control API.
     pub fn control(&self, method: &str, resource: &str, body: &str) -> Answer {
-        self.send(method, &format!("/_emulator/{resource}"), &[], body).expect("an answer")
+        self.send(method, &format!("/_emulator/{resource}"), &[], body)
+            .expect("an answer")
     }
 
-    pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Answer> {
+    pub fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> io::Result<Answer> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         write_request(&mut stream, method, target, headers, body)?;
@@ -72,8 +82,17 @@ impl Client {
     }
 }
 
-pub fn write_request(stream: &mut TcpStream, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> io::Result<()> {
-    let mut request = format!("{method} {target} HTTP/1.1\r\nhost: emulator\r\ncontent-length: {}\r\n", body.len());
+pub fn write_request(
+    stream: &mut TcpStream,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<()> {
+    let mut request = format!(
+        "{method} {target} HTTP/1.1\r\nhost: emulator\r\ncontent-length: {}\r\n",
+        body.len()
+    );
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -139,6 +158,11 @@ impl Answer {
 
     #[track_caller]
     pub fn assert_refused(&self, status: u16, code: &str) {
-        assert_eq!((self.status, self.text("Code")), (status, Some(code)), "{}", self.body);
+        assert_eq!(
+            (self.status, self.text("Code")),
+            (status, Some(code)),
+            "{}",
+            self.body
+        );
     }
 }

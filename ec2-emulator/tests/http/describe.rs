@@ -21,18 +21,27 @@ fn an_image_is_described_in_full() {
     answer.assert_ok();
     for (element, text) in [
         ("imageId", ID),
-        ("imageLocation", "111122223333/golden &lt;1&gt; &amp; &quot;co&quot;"),
+        (
+            "imageLocation",
+            "111122223333/golden &lt;1&gt; &amp; &quot;co&quot;",
+        ),
         ("imageState", "available"),
         ("imageOwnerId", "111122223333"),
         ("isPublic", "true"),
         ("creationDate", "2026-03-25T16:30:25.000Z"),
-        ("productCodes", "<item><productCode>a1b2c3</productCode><type>marketplace</type></item>"),
+        (
+            "productCodes",
+            "<item><productCode>a1b2c3</productCode><type>marketplace</type></item>",
+        ),
         ("architecture", "x86_64"),
         ("imageType", "machine"),
         ("description", "current description"),
         ("rootDeviceType", "ebs"),
         ("rootDeviceName", "/dev/xvda"),
-        ("tagSet", "<item><key>Name</key><value>a&lt;b</value></item>"),
+        (
+            "tagSet",
+            "<item><key>Name</key><value>a&lt;b</value></item>",
+        ),
         ("imdsSupport", "v2.0"),
         ("deprecationTime", "2028-03-25T16:30:00.000Z"),
         ("sourceImageId", OTHER_ID),
@@ -55,7 +64,14 @@ fn an_image_is_described_in_full() {
 fn what_is_unset_is_left_out() {
     let (_emulator, client) = with([Image::new(ID)]);
     let answer = client.ec2("DescribeImages", &[("ImageId.1", ID)]);
-    for element in ["description", "imdsSupport", "deprecationTime", "sourceImageId", "productCodes", "tagSet"] {
+    for element in [
+        "description",
+        "imdsSupport",
+        "deprecationTime",
+        "sourceImageId",
+        "productCodes",
+        "tagSet",
+    ] {
         assert_eq!(answer.text(element), None, "{}", answer.body);
     }
 }
@@ -72,7 +88,11 @@ fn ids_that_are_unknown_or_malformed_are_refused() {
 #[test]
 fn an_unknown_id_in_a_filter_is_no_error() {
     let (_emulator, client) = with([Image::new(ID)]);
-    let filter = [("Filter.1.Name", "image-id"), ("Filter.1.Value.1", OTHER_ID), ("Filter.1.Value.2", ID)];
+    let filter = [
+        ("Filter.1.Name", "image-id"),
+        ("Filter.1.Value.1", OTHER_ID),
+        ("Filter.1.Value.2", ID),
+    ];
     assert_eq!(client.ec2("DescribeImages", &filter).texts("imageId"), [ID]);
 }
 
@@ -80,9 +100,15 @@ fn an_unknown_id_in_a_filter_is_no_error() {
 fn two_hundred_filter_values_are_the_most() {
     let (_emulator, client) = with([]);
     let describe = |count: u32| {
-        let names: Vec<_> = (1..=count).map(|n| (format!("Filter.1.Value.{n}"), format!("ami-{n:017x}"))).collect();
+        let names: Vec<_> = (1..=count)
+            .map(|n| (format!("Filter.1.Value.{n}"), format!("ami-{n:017x}")))
+            .collect();
         let mut parameters = vec![("Filter.1.Name", "image-id")];
-        parameters.extend(names.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        parameters.extend(
+            names
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
         client.ec2("DescribeImages", &parameters)
     };
     describe(200).assert_ok();
@@ -92,14 +118,24 @@ fn two_hundred_filter_values_are_the_most() {
 #[test]
 fn filters_choose_by_tag_state_name_and_publicity() {
     let (_emulator, client) = with([
-        Image::new(ID).tag("ami-warden:launch-permission", "all").name("golden-1").granted("all"),
-        Image::new(OTHER_ID).tag("team", "blue").name("other").pending(),
+        Image::new(ID)
+            .tag("ami-warden:launch-permission", "all")
+            .name("golden-1")
+            .granted("all"),
+        Image::new(OTHER_ID)
+            .tag("team", "blue")
+            .name("other")
+            .pending(),
     ]);
     let chosen = |name: &str, value: &str| {
         let filter = [("Filter.1.Name", name), ("Filter.1.Value.1", value)];
         let answer = client.ec2("DescribeImages", &filter);
         answer.assert_ok();
-        answer.texts("imageId").into_iter().map(str::to_owned).collect::<Vec<_>>()
+        answer
+            .texts("imageId")
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     assert_eq!(chosen("tag-key", "ami-warden:*"), [ID]);
     assert_eq!(chosen("tag:team", "bl*"), [OTHER_ID]);
@@ -108,7 +144,10 @@ fn filters_choose_by_tag_state_name_and_publicity() {
     assert_eq!(chosen("is-public", "true"), [ID]);
     assert_eq!(chosen("image-id", "ami-0f*"), [OTHER_ID]);
     client
-        .ec2("DescribeImages", &[("Filter.1.Name", "colour"), ("Filter.1.Value.1", "red")])
+        .ec2(
+            "DescribeImages",
+            &[("Filter.1.Name", "colour"), ("Filter.1.Value.1", "red")],
+        )
         .assert_refused(400, "InvalidParameterValue");
 }
 
@@ -117,26 +156,42 @@ fn only_own_public_and_shared_images_are_seen() {
     let hidden = "ami-00000001";
     let (_emulator, client) = with([
         Image::new(ID),
-        Image::new(OTHER_ID).owned_by(FRIEND).granted("111122223333"),
+        Image::new(OTHER_ID)
+            .owned_by(FRIEND)
+            .granted("111122223333"),
         Image::new(hidden).owned_by(FRIEND),
     ]);
     let ids = |parameters: &[(&str, &str)]| {
         let answer = client.ec2("DescribeImages", parameters);
-        answer.texts("imageId").into_iter().map(str::to_owned).collect::<Vec<_>>()
+        answer
+            .texts("imageId")
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     assert_eq!(ids(&[]), [OTHER_ID, ID]);
     assert_eq!(ids(&[("Owner.1", "self")]), [ID]);
     assert_eq!(ids(&[("Owner.1", FRIEND)]), [OTHER_ID]);
-    client.ec2("DescribeImages", &[("ImageId.1", hidden)]).assert_refused(400, "InvalidAMIID.NotFound");
+    client
+        .ec2("DescribeImages", &[("ImageId.1", hidden)])
+        .assert_refused(400, "InvalidAMIID.NotFound");
 }
 
 #[test]
 fn disabled_images_are_left_out_unless_asked_for() {
     let (_emulator, client) = with([Image::new(ID).disabled()]);
     let filter = [("Filter.1.Name", "image-id"), ("Filter.1.Value.1", ID)];
-    let count = |parameters: &[(&str, &str)]| client.ec2("DescribeImages", parameters).texts("imageId").len();
+    let count = |parameters: &[(&str, &str)]| {
+        client
+            .ec2("DescribeImages", parameters)
+            .texts("imageId")
+            .len()
+    };
     assert_eq!(count(&filter), 0);
-    assert_eq!(count(&[filter[0], filter[1], ("IncludeDisabled", "true")]), 1);
+    assert_eq!(
+        count(&[filter[0], filter[1], ("IncludeDisabled", "true")]),
+        1
+    );
     assert_eq!(count(&[("ImageId.1", ID)]), 1);
 }
 
@@ -191,15 +246,23 @@ fn a_token_is_good_for_its_own_question_only() {
 fn a_page_holds_five_to_a_thousand_and_goes_with_no_ids() {
     let (_emulator, client) = with([Image::new(ID)]);
     for size in ["4", "1001", "many"] {
-        client.ec2("DescribeImages", &[("MaxResults", size)]).assert_refused(400, "InvalidParameterValue");
+        client
+            .ec2("DescribeImages", &[("MaxResults", size)])
+            .assert_refused(400, "InvalidParameterValue");
     }
-    client.ec2("DescribeImages", &[("MaxResults", "5"), ("ImageId.1", ID)]).assert_refused(400, "InvalidParameterCombination");
+    client
+        .ec2("DescribeImages", &[("MaxResults", "5"), ("ImageId.1", ID)])
+        .assert_refused(400, "InvalidParameterCombination");
 }
 
 #[test]
 fn pages_may_be_made_shorter_than_asked_for() {
-    let config = Config { largest_page: Some(2), ..Config::default() };
-    let (_emulator, client) = with_config(config, (1..=6).map(|n| Image::new(format!("ami-{n:08x}"))));
+    let config = Config {
+        largest_page: Some(2),
+        ..Config::default()
+    };
+    let (_emulator, client) =
+        with_config(config, (1..=6).map(|n| Image::new(format!("ami-{n:08x}"))));
     let answer = client.ec2("DescribeImages", &[("MaxResults", "1000")]);
     assert_eq!(answer.texts("imageId").len(), 2);
     assert!(answer.text("nextToken").is_some());
@@ -209,9 +272,15 @@ fn pages_may_be_made_shorter_than_asked_for() {
 fn fifty_thousand_images_are_paged_and_looked_up_quickly() {
     let (_emulator, client) = with((0..50_000).map(|n| Image::new(format!("ami-{n:017x}"))));
     let began = std::time::Instant::now();
-    let filter = [("Filter.1.Name", "image-id"), ("Filter.1.Value.1", "ami-0000000000000c34f")];
+    let filter = [
+        ("Filter.1.Name", "image-id"),
+        ("Filter.1.Value.1", "ami-0000000000000c34f"),
+    ];
     for _ in 0..20 {
-        assert_eq!(client.ec2("DescribeImages", &filter).texts("imageId").len(), 1);
+        assert_eq!(
+            client.ec2("DescribeImages", &filter).texts("imageId").len(),
+            1
+        );
     }
     let first = client.ec2("DescribeImages", &[("MaxResults", "1000")]);
     assert_eq!(first.texts("imageId").len(), 1000);
@@ -220,7 +289,11 @@ fn fifty_thousand_images_are_paged_and_looked_up_quickly() {
 
 #[test]
 fn launch_permissions_are_described_by_kind() {
-    let image = Image::new(ID).granted("all").granted(FRIEND).granted(ORGANIZATION).granted(UNIT);
+    let image = Image::new(ID)
+        .granted("all")
+        .granted(FRIEND)
+        .granted(ORGANIZATION)
+        .granted(UNIT);
     let (_emulator, client) = with([image]);
     let ask = [("ImageId", ID), ("Attribute", "launchPermission")];
     let answer = client.ec2("DescribeImageAttribute", &ask);
@@ -242,7 +315,12 @@ fn a_description_is_described_as_an_attribute() {
 #[test]
 fn attributes_of_a_foreign_image_are_not_described() {
     let (_emulator, client) = with([Image::new(ID).owned_by(FRIEND).granted("all")]);
-    let ask = |id, attribute| client.ec2("DescribeImageAttribute", &[("ImageId", id), ("Attribute", attribute)]);
+    let ask = |id, attribute| {
+        client.ec2(
+            "DescribeImageAttribute",
+            &[("ImageId", id), ("Attribute", attribute)],
+        )
+    };
     ask(ID, "launchPermission").assert_refused(400, "AuthFailure");
     ask(OTHER_ID, "launchPermission").assert_refused(400, "InvalidAMIID.NotFound");
     ask("ami-xyz", "launchPermission").assert_refused(400, "InvalidAMIID.Malformed");
@@ -250,9 +328,15 @@ fn attributes_of_a_foreign_image_are_not_described() {
 
 #[test]
 fn snapshots_follow_from_the_mapping() {
-    let (_emulator, client) = with([Image::new(ID).encrypted(), Image::new(OTHER_ID).encryption_unsaid()]);
+    let (_emulator, client) = with([
+        Image::new(ID).encrypted(),
+        Image::new(OTHER_ID).encryption_unsaid(),
+    ]);
     let answer = client.ec2("DescribeSnapshots", &[]);
-    assert_eq!(answer.texts("snapshotId"), ["snap-0fedcba9876543210", "snap-0123456789abcdef0"]);
+    assert_eq!(
+        answer.texts("snapshotId"),
+        ["snap-0fedcba9876543210", "snap-0123456789abcdef0"]
+    );
     assert_eq!(answer.texts("encrypted"), ["false", "true"]);
 }
 
@@ -267,9 +351,13 @@ fn snapshots_that_cannot_be_seen_are_left_out_or_refused_by_id() {
         let answer = client.ec2("DescribeSnapshots", &filter);
         answer.assert_ok();
         assert!(answer.texts("snapshotId").is_empty());
-        client.ec2("DescribeSnapshots", &[("SnapshotId.1", id)]).assert_refused(400, "InvalidSnapshot.NotFound");
+        client
+            .ec2("DescribeSnapshots", &[("SnapshotId.1", id)])
+            .assert_refused(400, "InvalidSnapshot.NotFound");
     }
-    client.ec2("DescribeSnapshots", &[("SnapshotId.1", "snap-1")]).assert_refused(400, "InvalidSnapshotID.Malformed");
+    client
+        .ec2("DescribeSnapshots", &[("SnapshotId.1", "snap-1")])
+        .assert_refused(400, "InvalidSnapshotID.Malformed");
 }
 
 #[test]
@@ -277,8 +365,14 @@ fn snapshots_are_paged() {
     let (_emulator, client) = with((1..=7).map(|n| Image::new(format!("ami-{n:08x}"))));
     let first = client.ec2("DescribeSnapshots", &[("MaxResults", "5")]);
     let token = first.text("nextToken").expect("more to come");
-    let second = client.ec2("DescribeSnapshots", &[("MaxResults", "5"), ("NextToken", token)]);
-    let sizes = [first.texts("snapshotId").len(), second.texts("snapshotId").len()];
+    let second = client.ec2(
+        "DescribeSnapshots",
+        &[("MaxResults", "5"), ("NextToken", token)],
+    );
+    let sizes = [
+        first.texts("snapshotId").len(),
+        second.texts("snapshotId").len(),
+    ];
     assert_eq!(sizes, [5, 2]);
     assert_eq!(second.text("nextToken"), None);
 }
@@ -288,19 +382,29 @@ fn block_public_access_is_described_and_switched() {
     let (emulator, client) = with([]);
     let state = || {
         let answer = client.ec2("GetImageBlockPublicAccessState", &[]);
-        answer.text("imageBlockPublicAccessState").map(str::to_owned)
+        answer
+            .text("imageBlockPublicAccessState")
+            .map(str::to_owned)
     };
     assert_eq!(state().as_deref(), Some("unblocked"));
     let on = [("ImageBlockPublicAccessState", "block-new-sharing")];
     client.ec2("EnableImageBlockPublicAccess", &on).assert_ok();
     assert_eq!(state().as_deref(), Some("block-new-sharing"));
     client.ec2("DisableImageBlockPublicAccess", &[]).assert_ok();
-    assert_eq!(emulator.edit(|state| state.block_public_access), BlockPublicAccess::Unblocked);
+    assert_eq!(
+        emulator.edit(|state| state.block_public_access),
+        BlockPublicAccess::Unblocked
+    );
 }
 
 #[test]
 fn every_state_is_spelt_as_in_the_api() {
-    for state in [ImageState::Failed, ImageState::Invalid, ImageState::Transient, ImageState::Error] {
+    for state in [
+        ImageState::Failed,
+        ImageState::Invalid,
+        ImageState::Transient,
+        ImageState::Error,
+    ] {
         let (_emulator, client) = with([Image::new(ID).state(state)]);
         let answer = client.ec2("DescribeImages", &[("ImageId.1", ID)]);
         assert_eq!(answer.text("imageState"), Some(state.as_str()));

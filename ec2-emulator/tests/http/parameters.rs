@@ -5,14 +5,21 @@ use crate::{with, with_config};
 
 fn names(answer: &Value) -> Vec<&str> {
     let parameters = answer["Parameters"].as_array().expect("a list");
-    parameters.iter().filter_map(|p| p["Name"].as_str()).collect()
+    parameters
+        .iter()
+        .filter_map(|p| p["Name"].as_str())
+        .collect()
 }
 
 #[test]
 fn a_path_is_read_in_pages_of_ten() {
     let (emulator, client) = with([]);
     for n in 0..23 {
-        emulator.put_parameter(&format!("/ami-warden/groups/g{n:02}"), "111122223333", ParameterType::StringList);
+        emulator.put_parameter(
+            &format!("/ami-warden/groups/g{n:02}"),
+            "111122223333",
+            ParameterType::StringList,
+        );
     }
     emulator.put_parameter("/ami-warden-other", "x", ParameterType::String);
     let mut sizes = Vec::new();
@@ -51,7 +58,11 @@ fn without_recursion_only_the_next_level_is_read() {
 #[test]
 fn one_parameter_is_read_by_name() {
     let (emulator, client) = with([]);
-    emulator.put_parameter("/guard/allowed", "111122223333,444455556666", ParameterType::StringList);
+    emulator.put_parameter(
+        "/guard/allowed",
+        "111122223333,444455556666",
+        ParameterType::StringList,
+    );
     let answer = client.ssm("GetParameter", &json!({ "Name": "/guard/allowed" }));
     assert_eq!(
         answer.json()["Parameter"],
@@ -65,7 +76,10 @@ fn one_parameter_is_read_by_name() {
         })
     );
     let missing = client.ssm("GetParameter", &json!({ "Name": "/guard/none" }));
-    assert_eq!((missing.status, &missing.json()["__type"]), (400, &json!("ParameterNotFound")));
+    assert_eq!(
+        (missing.status, &missing.json()["__type"]),
+        (400, &json!("ParameterNotFound"))
+    );
 }
 
 #[test]
@@ -73,12 +87,17 @@ fn several_parameters_are_read_by_name() {
     let (emulator, client) = with([]);
     emulator.put_parameter("a", "1", ParameterType::String);
     emulator.put_parameter("s", "secret", ParameterType::SecureString);
-    let answer = client.ssm("GetParameters", &json!({ "Names": ["a", "s", "none"] })).json();
+    let answer = client
+        .ssm("GetParameters", &json!({ "Names": ["a", "s", "none"] }))
+        .json();
     assert_eq!(names(&answer), ["a", "s"]);
     assert_ne!(answer["Parameters"][1]["Value"], "secret");
     assert_eq!(answer["InvalidParameters"], json!(["none"]));
     let open = json!({ "Names": ["s"], "WithDecryption": true });
-    assert_eq!(client.ssm("GetParameters", &open).json()["Parameters"][0]["Value"], "secret");
+    assert_eq!(
+        client.ssm("GetParameters", &open).json()["Parameters"][0]["Value"],
+        "secret"
+    );
 }
 
 #[test]
@@ -86,20 +105,48 @@ fn what_is_not_known_or_not_allowed_is_refused() {
     let (_emulator, client) = with([]);
     for (operation, body, code) in [
         ("PutParameter", json!({}), "UnknownOperationException"),
-        ("GetParameter", json!({ "Names": [] }), "SerializationException"),
-        ("GetParametersByPath", json!({ "Path": "p" }), "ValidationException"),
-        ("GetParametersByPath", json!({ "Path": "/p", "MaxResults": 11 }), "ValidationException"),
-        ("GetParametersByPath", json!({ "Path": "/p", "NextToken": "x" }), "InvalidNextToken"),
-        ("GetParameters", json!({ "Names": [] }), "ValidationException"),
+        (
+            "GetParameter",
+            json!({ "Names": [] }),
+            "SerializationException",
+        ),
+        (
+            "GetParametersByPath",
+            json!({ "Path": "p" }),
+            "ValidationException",
+        ),
+        (
+            "GetParametersByPath",
+            json!({ "Path": "/p", "MaxResults": 11 }),
+            "ValidationException",
+        ),
+        (
+            "GetParametersByPath",
+            json!({ "Path": "/p", "NextToken": "x" }),
+            "InvalidNextToken",
+        ),
+        (
+            "GetParameters",
+            json!({ "Names": [] }),
+            "ValidationException",
+        ),
     ] {
         let answer = client.ssm(operation, &body);
-        assert_eq!((answer.status, &answer.json()["__type"]), (400, &json!(code)), "{}", answer.body);
+        assert_eq!(
+            (answer.status, &answer.json()["__type"]),
+            (400, &json!(code)),
+            "{}",
+            answer.body
+        );
     }
 }
 
 #[test]
 fn faults_and_short_pages_work_here_too() {
-    let config = Config { largest_page: Some(1), ..Config::default() };
+    let config = Config {
+        largest_page: Some(1),
+        ..Config::default()
+    };
     let (emulator, client) = with_config(config, []);
     emulator.put_parameter("/p/a", "1", ParameterType::String);
     emulator.put_parameter("/p/b", "1", ParameterType::String);

@@ -3,7 +3,12 @@ use ec2_emulator::Image;
 use crate::{ID, OTHER_ID, with};
 
 fn tags(emulator: &ec2_emulator::Emulator) -> Vec<(String, String)> {
-    emulator.image(ID).expect("still there").tags.into_iter().collect()
+    emulator
+        .image(ID)
+        .expect("still there")
+        .tags
+        .into_iter()
+        .collect()
 }
 
 #[test]
@@ -20,7 +25,10 @@ fn tags_are_created_replaced_and_deleted() {
     ];
     client.ec2("CreateTags", &parameters).assert_ok();
     let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-    assert_eq!(tags(&emulator), [tag("aws:kept", "1"), tag("empty", ""), tag("old", "2")]);
+    assert_eq!(
+        tags(&emulator),
+        [tag("aws:kept", "1"), tag("empty", ""), tag("old", "2")]
+    );
 
     let delete = |parameters: &[(&str, &str)]| {
         let mut all = vec![("ResourceId.1", ID)];
@@ -38,8 +46,15 @@ fn tags_are_created_replaced_and_deleted() {
 #[test]
 fn a_missing_image_spoils_the_whole_call() {
     let (emulator, client) = with([Image::new(ID)]);
-    let parameters = [("ResourceId.1", ID), ("ResourceId.2", OTHER_ID), ("Tag.1.Key", "k"), ("Tag.1.Value", "v")];
-    client.ec2("CreateTags", &parameters).assert_refused(400, "InvalidAMIID.NotFound");
+    let parameters = [
+        ("ResourceId.1", ID),
+        ("ResourceId.2", OTHER_ID),
+        ("Tag.1.Key", "k"),
+        ("Tag.1.Value", "v"),
+    ];
+    client
+        .ec2("CreateTags", &parameters)
+        .assert_refused(400, "InvalidAMIID.NotFound");
     assert!(tags(&emulator).is_empty());
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, DurationRound, Months, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::grantee::Grantee;
+use crate::state::grantee::Grantee;
 
 /// The states of the EC2 API model (`ImageState`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -39,7 +39,8 @@ impl ImageState {
     }
 }
 
-/// One entry of an image's block device mapping: an EBS volume, or an instance-store volume when it has a virtual name.
+/// One entry of an image's block device mapping: an EBS volume, or an instance-store volume when it
+/// has a virtual name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct BlockDevice {
@@ -54,7 +55,8 @@ pub struct BlockDevice {
     /// In GiB.
     #[serde(default = "eight")]
     pub volume_size: u32,
-    /// For example `ephemeral0`: makes it an instance-store volume, and everything else but the device name is unused.
+    /// For example `ephemeral0`: makes it an instance-store volume, and everything else but the
+    /// device name is unused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtual_name: Option<String>,
 }
@@ -66,7 +68,10 @@ fn eight() -> u32 {
 impl BlockDevice {
     /// An EBS volume from a snapshot; the mapping says that it is not encrypted.
     pub fn ebs(device_name: &str, snapshot_id: &str) -> Self {
-        Self { snapshot_id: Some(snapshot_id.to_owned()), ..Self::empty(device_name) }
+        Self {
+            snapshot_id: Some(snapshot_id.to_owned()),
+            ..Self::empty(device_name)
+        }
     }
 
     /// An EBS volume without a snapshot; the mapping says that it is not encrypted.
@@ -82,7 +87,11 @@ impl BlockDevice {
 
     /// An instance-store volume.
     pub fn instance_store(device_name: &str, virtual_name: &str) -> Self {
-        Self { encrypted: None, virtual_name: Some(virtual_name.to_owned()), ..Self::empty(device_name) }
+        Self {
+            encrypted: None,
+            virtual_name: Some(virtual_name.to_owned()),
+            ..Self::empty(device_name)
+        }
     }
 
     /// What the mapping says about encryption; `None` leaves it unsaid.
@@ -181,9 +190,10 @@ pub struct Image {
     /// Set on copies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_image_id: Option<String>,
-    /// The snapshots to add with the image. None: one for each snapshot its mapping names, encrypted as the mapping
-    /// says (unsaid means not encrypted). An empty list: none, so that nobody can look them up.
-    /// Empty on images that have been added: the snapshots are then in [`State::snapshots`](crate::State).
+    /// The snapshots to add with the image. None: one for each snapshot its mapping names,
+    /// encrypted as the mapping says (unsaid means not encrypted). An empty list: none, so that
+    /// nobody can look them up. Empty on images that have been added: the snapshots are then in
+    /// [`State::snapshots`](crate::State).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<Vec<Snapshot>>,
 }
@@ -226,10 +236,14 @@ impl TryFrom<ImageSeed> for Image {
             description: seed.description,
             state: seed.state,
             owner_id: seed.owner_id,
-            creation_date: seed.creation_date.unwrap_or_else(|| Utc::now().trunc_subsecs(0)),
+            creation_date: seed
+                .creation_date
+                .unwrap_or_else(|| Utc::now().trunc_subsecs(0)),
             architecture: seed.architecture.unwrap_or_else(|| "x86_64".to_owned()),
             tags: seed.tags,
-            block_devices: seed.block_devices.unwrap_or_else(|| vec![BlockDevice::ebs("/dev/xvda", &format!("snap-{digits}"))]),
+            block_devices: seed
+                .block_devices
+                .unwrap_or_else(|| vec![BlockDevice::ebs("/dev/xvda", &format!("snap-{digits}"))]),
             product_codes: seed.product_codes,
             launch_permissions: seed.launch_permissions,
             imds_support: seed.imds_support,
@@ -372,7 +386,9 @@ impl Image {
     ///
     /// When it is no grantee.
     pub fn granted(mut self, grantee: &str) -> Self {
-        let grantee = grantee.parse().unwrap_or_else(|message: String| panic!("{message}"));
+        let grantee = grantee
+            .parse()
+            .unwrap_or_else(|message: String| panic!("{message}"));
         self.launch_permissions.insert(grantee);
         self
     }
@@ -396,21 +412,32 @@ impl Image {
 
     /// Its launch permissions as text, sorted by bytes.
     pub fn grantees(&self) -> Vec<String> {
-        self.launch_permissions.iter().map(ToString::to_string).collect()
+        self.launch_permissions
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// Two years after creation, to the minute: when EC2 deprecates a public image at the latest.
     /// Source: EC2 User Guide, "Deprecate an Amazon EC2 AMI".
     pub(crate) fn latest_public_deprecation(&self) -> DateTime<Utc> {
-        let two_years = self.creation_date.checked_add_months(Months::new(24)).unwrap_or(self.creation_date);
-        two_years.duration_round(TimeDelta::minutes(1)).unwrap_or(two_years)
+        let two_years = self
+            .creation_date
+            .checked_add_months(Months::new(24))
+            .unwrap_or(self.creation_date);
+        two_years
+            .duration_round(TimeDelta::minutes(1))
+            .unwrap_or(two_years)
     }
 }
 
 /// Whether a text is a prefix and 8 or 17 lower-case hexadecimal digits.
 pub(crate) fn is_resource_id(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix).is_some_and(|digits| {
-        matches!(digits.len(), 8 | 17) && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        matches!(digits.len(), 8 | 17)
+            && digits
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     })
 }
 

@@ -3,28 +3,41 @@
 
 use std::collections::BTreeMap;
 
-use crate::actions::{Caller, snapshots, succeeded};
-use crate::error::ApiError;
-use crate::image::is_resource_id;
-use crate::query::Params;
+use crate::ec2::{Caller, snapshots, succeeded};
 use crate::state::State;
-use crate::xml::Writer;
+use crate::state::image::is_resource_id;
+use crate::wire::error::ApiError;
+use crate::wire::query::Params;
+use crate::wire::xml::Writer;
 
 const MOST_RESOURCES: usize = 1000;
 const MOST_TAGS: usize = 50;
 const LONGEST_KEY: usize = 128;
 const LONGEST_VALUE: usize = 256;
 
-pub(crate) fn create_tags(state: &mut State, _: &Caller, params: &mut Params, out: &mut Writer) -> Result<(), ApiError> {
+pub(crate) fn create_tags(
+    state: &mut State,
+    _: &Caller,
+    params: &mut Params,
+    out: &mut Writer,
+) -> Result<(), ApiError> {
     let ids = take_resources(params)?;
     let mut tags = BTreeMap::new();
     for (key, value) in take_tags(params)? {
         let value = value.unwrap_or_default();
         if key.chars().count() > LONGEST_KEY || value.chars().count() > LONGEST_VALUE {
-            return Err(ApiError::invalid_value("Tag", &key, "A key may hold 128 characters, a value 256."));
+            return Err(ApiError::invalid_value(
+                "Tag",
+                &key,
+                "A key may hold 128 characters, a value 256.",
+            ));
         }
         if tags.insert(key.clone(), value).is_some() {
-            return Err(ApiError::invalid_value("Tag", &key, "The key is there more than once."));
+            return Err(ApiError::invalid_value(
+                "Tag",
+                &key,
+                "The key is there more than once.",
+            ));
         }
     }
     let dry_run = params.finish()?;
@@ -35,7 +48,10 @@ pub(crate) fn create_tags(state: &mut State, _: &Caller, params: &mut Params, ou
         let mut after = tags_of(state, id)?.cloned().unwrap_or_default();
         after.extend(tags.clone());
         if after.keys().filter(|key| !is_reserved(key)).count() > MOST_TAGS {
-            return Err(ApiError::new("TagLimitExceeded", format!("{id} would have more than {MOST_TAGS} tags")));
+            return Err(ApiError::new(
+                "TagLimitExceeded",
+                format!("{id} would have more than {MOST_TAGS} tags"),
+            ));
         }
     }
     dry_run.permitted()?;
@@ -47,7 +63,12 @@ pub(crate) fn create_tags(state: &mut State, _: &Caller, params: &mut Params, ou
 }
 
 /// A tag with a value goes only if the value is the same; without tags, all of the resource's go.
-pub(crate) fn delete_tags(state: &mut State, _: &Caller, params: &mut Params, out: &mut Writer) -> Result<(), ApiError> {
+pub(crate) fn delete_tags(
+    state: &mut State,
+    _: &Caller,
+    params: &mut Params,
+    out: &mut Writer,
+) -> Result<(), ApiError> {
     let ids = take_resources(params)?;
     let tags = take_tags(params)?;
     let dry_run = params.finish()?;
@@ -57,7 +78,10 @@ pub(crate) fn delete_tags(state: &mut State, _: &Caller, params: &mut Params, ou
     dry_run.permitted()?;
     for id in &ids {
         let goes = |key: &String, value: &String| {
-            tags.is_empty() || tags.iter().any(|(k, v)| k == key && v.as_ref().is_none_or(|v| v == value))
+            tags.is_empty()
+                || tags
+                    .iter()
+                    .any(|(k, v)| k == key && v.as_ref().is_none_or(|v| v == value))
         };
         tags_mut(state, id).retain(|key, value| is_reserved(key) || !goes(key, value));
     }
@@ -71,7 +95,10 @@ fn take_resources(params: &mut Params) -> Result<Vec<String>, ApiError> {
         return Err(ApiError::missing_parameter("ResourceId"));
     }
     if ids.len() > MOST_RESOURCES {
-        return Err(ApiError::new("InvalidParameterValue", format!("At most {MOST_RESOURCES} resources can be tagged at once")));
+        return Err(ApiError::new(
+            "InvalidParameterValue",
+            format!("At most {MOST_RESOURCES} resources can be tagged at once"),
+        ));
     }
     Ok(ids)
 }
@@ -83,7 +110,11 @@ fn take_tags(params: &mut Params) -> Result<Vec<(String, Option<String>)>, ApiEr
         let value = member.take("Value");
         member.finish_member()?;
         if is_reserved(&key) {
-            return Err(ApiError::invalid_value("Tag", &key, "Tag keys starting with 'aws:' are reserved for internal use"));
+            return Err(ApiError::invalid_value(
+                "Tag",
+                &key,
+                "Tag keys starting with 'aws:' are reserved for internal use",
+            ));
         }
         tags.push((key, value));
     }
@@ -95,7 +126,10 @@ fn is_reserved(key: &str) -> bool {
 }
 
 /// The tags of a resource, which must be there if it is an image or a snapshot.
-fn tags_of<'a>(state: &'a State, id: &str) -> Result<Option<&'a BTreeMap<String, String>>, ApiError> {
+fn tags_of<'a>(
+    state: &'a State,
+    id: &str,
+) -> Result<Option<&'a BTreeMap<String, String>>, ApiError> {
     if id.starts_with("ami-") {
         if !is_resource_id(id, "ami-") {
             return Err(ApiError::image_malformed(id));
@@ -110,7 +144,10 @@ fn tags_of<'a>(state: &'a State, id: &str) -> Result<Option<&'a BTreeMap<String,
         return Ok(Some(&snapshots::find(state, id)?.tags));
     }
     if !id.contains('-') {
-        return Err(ApiError::new("InvalidID", format!("The ID '{id}' is not valid")));
+        return Err(ApiError::new(
+            "InvalidID",
+            format!("The ID '{id}' is not valid"),
+        ));
     }
     Ok(state.other_tags.get(id))
 }

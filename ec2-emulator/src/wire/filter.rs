@@ -1,9 +1,9 @@
-//! The filters of the describe calls.
-//! Source: EC2 User Guide, "Filter resources": values are alternatives, `*` and `?` are wildcards, `\` escapes them,
-//! values are case-sensitive, and a call may hold at most 200 filter values.
+//! The filters of the describe calls. Source: EC2 User Guide, "Filter resources": values are
+//! alternatives, `*` and `?` are wildcards, `\` escapes them, values are case-sensitive, and a call
+//! may hold at most 200 filter values.
 
-use crate::error::ApiError;
-use crate::query::Params;
+use crate::wire::error::ApiError;
+use crate::wire::query::Params;
 
 /// One filter: it holds when any of its values does.
 #[derive(Debug)]
@@ -21,7 +21,10 @@ impl Filter {
             let values = member.take_list("Value")?;
             member.finish_member()?;
             if values.is_empty() {
-                return Err(ApiError::new("InvalidParameterValue", format!("The filter '{name}' has no values")));
+                return Err(ApiError::new(
+                    "InvalidParameterValue",
+                    format!("The filter '{name}' has no values"),
+                ));
             }
             filters.push(Self { name, values });
         }
@@ -35,7 +38,10 @@ impl Filter {
     }
 
     pub(crate) fn unknown(&self) -> ApiError {
-        ApiError::new("InvalidParameterValue", format!("The filter '{}' is invalid", self.name))
+        ApiError::new(
+            "InvalidParameterValue",
+            format!("The filter '{}' is invalid", self.name),
+        )
     }
 
     pub(crate) fn holds_for(&self, text: &str) -> bool {
@@ -69,7 +75,8 @@ fn matches(pattern: &str, text: &str) -> bool {
     }
     let text: Vec<char> = text.chars().collect();
     let (mut t, mut p) = (0, 0);
-    // Where to go on when the text stops matching: the last `*`, having swallowed one character more.
+    // Where to go on when the text stops matching: the last `*`, having swallowed one character
+    // more.
     let mut retry: Option<(usize, usize)> = None;
     while t < text.len() {
         match tokens.get(p) {

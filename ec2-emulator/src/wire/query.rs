@@ -1,13 +1,13 @@
 //! The EC2 Query protocol's requests, decoded strictly.
 //!
-//! Every parameter must be taken by the action that is carried out; whatever is left over is an `UnknownParameter`, so
-//! a misspelt or invented parameter never passes unnoticed.
-//! Source: Amazon EC2 API Reference, "Query requests" (lists are `Name.1`, `Name.2`, structures `Name.Field`).
+//! Every parameter must be taken by the action that is carried out; whatever is left over is an
+//! `UnknownParameter`, so a misspelt or invented parameter never passes unnoticed. Source: Amazon
+//! EC2 API Reference, "Query requests" (lists are `Name.1`, `Name.2`, structures `Name.Field`).
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::error::ApiError;
+use crate::wire::error::ApiError;
 
 /// The parameters of one request, or of one structure in a list, that have not been taken yet.
 #[derive(Debug)]
@@ -27,12 +27,20 @@ impl Params {
                 if name.contains('\u{FFFD}') || value.contains('\u{FFFD}') {
                     return Err(malformed(format!("The parameter {name} is not UTF-8")));
                 }
-                if left.insert(name.clone().into_owned(), value.into_owned()).is_some() {
-                    return Err(malformed(format!("The parameter {name} is there more than once")));
+                if left
+                    .insert(name.clone().into_owned(), value.into_owned())
+                    .is_some()
+                {
+                    return Err(malformed(format!(
+                        "The parameter {name} is there more than once"
+                    )));
                 }
             }
         }
-        Ok(Self { left, path: String::new() })
+        Ok(Self {
+            left,
+            path: String::new(),
+        })
     }
 
     /// What has not been taken yet, as it came over the wire.
@@ -67,7 +75,11 @@ impl Params {
         match self.take(name).as_deref() {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
-            Some(other) => Err(ApiError::invalid_value(name, other, "Expecting true or false.")),
+            Some(other) => Err(ApiError::invalid_value(
+                name,
+                other,
+                "Expecting true or false.",
+            )),
         }
     }
 
@@ -83,16 +95,23 @@ impl Params {
             .collect()
     }
 
-    /// The structures `name.1.…`, `name.2.…`, …; each of them must be taken apart and finished like the request.
+    /// The structures `name.1.…`, `name.2.…`, …; each of them must be taken apart and finished like
+    /// the request.
     pub(crate) fn take_structs(&mut self, name: &str) -> Result<Vec<Params>, ApiError> {
         let start = format!("{name}.");
-        let under: Vec<String> =
-            self.left.range(start.clone()..).map(|(key, _)| key).take_while(|key| key.starts_with(&start)).cloned().collect();
+        let under: Vec<String> = self
+            .left
+            .range(start.clone()..)
+            .map(|(key, _)| key)
+            .take_while(|key| key.starts_with(&start))
+            .cloned()
+            .collect();
         let mut members: BTreeMap<usize, BTreeMap<String, String>> = BTreeMap::new();
         for key in under {
             let rest = &key[start.len()..];
             let (number, field) = rest.split_once('.').unwrap_or((rest, ""));
-            // `Name.Other` is not a list member: it stays, and is unknown unless something else takes it.
+            // `Name.Other` is not a list member: it stays, and is unknown unless something else
+            // takes it.
             let Ok(index) = number.parse::<usize>() else {
                 continue;
             };
@@ -107,10 +126,19 @@ impl Params {
         if members.keys().copied().ne(1..=members.len()) {
             return Err(ApiError::new(
                 "InvalidParameterValue",
-                format!("The members of {}{name} are not numbered from 1 without a gap", self.path),
+                format!(
+                    "The members of {}{name} are not numbered from 1 without a gap",
+                    self.path
+                ),
             ));
         }
-        Ok(members.into_iter().map(|(index, left)| Params { left, path: format!("{}{name}.{index}.", self.path) }).collect())
+        Ok(members
+            .into_iter()
+            .map(|(index, left)| Params {
+                left,
+                path: format!("{}{name}.{index}.", self.path),
+            })
+            .collect())
     }
 
     /// Takes `DryRun`; whatever is left after that is unknown.
@@ -124,14 +152,20 @@ impl Params {
     pub(crate) fn finish_member(&self) -> Result<(), ApiError> {
         match self.left.keys().next() {
             None => Ok(()),
-            Some(name) => Err(ApiError::new("UnknownParameter", format!("The parameter {}{name} is not recognized", self.path))),
+            Some(name) => Err(ApiError::new(
+                "UnknownParameter",
+                format!("The parameter {}{name} is not recognized", self.path),
+            )),
         }
     }
 }
 
 impl From<BTreeMap<String, String>> for Params {
     fn from(left: BTreeMap<String, String>) -> Self {
-        Self { left, path: String::new() }
+        Self {
+            left,
+            path: String::new(),
+        }
     }
 }
 
@@ -140,13 +174,17 @@ impl From<BTreeMap<String, String>> for Params {
 pub(crate) struct DryRun(bool);
 
 impl DryRun {
-    /// To be called once the caller is known to be permitted: ends a dry run there with `DryRunOperation`.
+    /// To be called once the caller is known to be permitted: ends a dry run there with
+    /// `DryRunOperation`.
     ///
-    /// The API Reference promises nothing but the permission check, so what comes after it (state of the image,
-    /// encryption, quotas) is deliberately not found out by a dry run.
+    /// The API Reference promises nothing but the permission check, so what comes after it (state
+    /// of the image, encryption, quotas) is deliberately not found out by a dry run.
     pub(crate) fn permitted(self) -> Result<(), ApiError> {
         if self.0 {
-            return Err(ApiError::new("DryRunOperation", "Request would have succeeded, but DryRun flag is set."));
+            return Err(ApiError::new(
+                "DryRunOperation",
+                "Request would have succeeded, but DryRun flag is set.",
+            ));
         }
         Ok(())
     }
@@ -188,7 +226,11 @@ mod tests {
 
     #[test]
     fn a_list_with_a_gap_is_refused() {
-        assert!(params("ImageId.1=a&ImageId.3=b").take_list("ImageId").is_err());
+        assert!(
+            params("ImageId.1=a&ImageId.3=b")
+                .take_list("ImageId")
+                .is_err()
+        );
     }
 
     #[test]

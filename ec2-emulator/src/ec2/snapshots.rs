@@ -2,18 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use crate::actions::{Caller, write_tags};
-use crate::error::ApiError;
-use crate::filter::Filter;
-use crate::image::{Snapshot, is_resource_id};
-use crate::page::Paging;
-use crate::query::Params;
+use crate::ec2::{Caller, write_tags};
 use crate::state::State;
-use crate::xml::Writer;
+use crate::state::image::{Snapshot, is_resource_id};
+use crate::wire::error::ApiError;
+use crate::wire::filter::Filter;
+use crate::wire::page::Paging;
+use crate::wire::query::Params;
+use crate::wire::xml::Writer;
 
-/// Source: API Reference, DescribeSnapshots. Snapshots of other accounts cannot be seen, like those that are not there:
-/// a filter leaves them out, naming one by id is refused.
-pub(crate) fn describe_snapshots(state: &State, caller: &Caller, params: &mut Params, out: &mut Writer) -> Result<(), ApiError> {
+/// Source: API Reference, DescribeSnapshots. Snapshots of other accounts cannot be seen, like those
+/// that are not there: a filter leaves them out, naming one by id is refused.
+pub(crate) fn describe_snapshots(
+    state: &State,
+    caller: &Caller,
+    params: &mut Params,
+    out: &mut Writer,
+) -> Result<(), ApiError> {
     let paging = Paging::take(params, caller.largest_page)?;
     let ids = params.take_list("SnapshotId")?;
     let owners = params.take_list("Owner")?;
@@ -21,10 +26,15 @@ pub(crate) fn describe_snapshots(state: &State, caller: &Caller, params: &mut Pa
     params.finish()?.permitted()?;
 
     if !ids.is_empty() && paging.is_asked_for() {
-        return Err(ApiError::invalid_combination("The parameter snapshotSet cannot be used with the parameter maxResults"));
+        return Err(ApiError::invalid_combination(
+            "The parameter snapshotSet cannot be used with the parameter maxResults",
+        ));
     }
     for filter in &filters {
-        if !matches!(filter.name.as_str(), "snapshot-id" | "owner-id" | "encrypted") {
+        if !matches!(
+            filter.name.as_str(),
+            "snapshot-id" | "owner-id" | "encrypted"
+        ) {
             return Err(filter.unknown());
         }
     }
@@ -32,12 +42,19 @@ pub(crate) fn describe_snapshots(state: &State, caller: &Caller, params: &mut Pa
         find(state, id)?;
     }
 
-    let exact = filters.iter().filter(|filter| filter.name == "snapshot-id").find_map(Filter::exact_values);
+    let exact = filters
+        .iter()
+        .filter(|filter| filter.name == "snapshot-id")
+        .find_map(Filter::exact_values);
     let by_id = if ids.is_empty() { exact } else { Some(&*ids) };
     let candidates: Box<dyn Iterator<Item = &Snapshot>> = match by_id {
         Some(ids) => {
             let ids: BTreeSet<&String> = ids.iter().collect();
-            Box::new(ids.into_iter().rev().filter_map(|id| state.snapshots.get(id)))
+            Box::new(
+                ids.into_iter()
+                    .rev()
+                    .filter_map(|id| state.snapshots.get(id)),
+            )
         }
         None => Box::new(state.snapshots.values().rev()),
     };
@@ -67,13 +84,21 @@ pub(crate) fn describe_snapshots(state: &State, caller: &Caller, params: &mut Pa
 /// The snapshot of that id, if it can be seen.
 pub(crate) fn find<'a>(state: &'a State, id: &str) -> Result<&'a Snapshot, ApiError> {
     if !is_resource_id(id, "snap-") {
-        return Err(ApiError::new("InvalidSnapshotID.Malformed", format!("Invalid id: \"{id}\"")));
+        return Err(ApiError::new(
+            "InvalidSnapshotID.Malformed",
+            format!("Invalid id: \"{id}\""),
+        ));
     }
     state
         .snapshots
         .get(id)
         .filter(|snapshot| snapshot.owner_id.as_deref() == Some(state.account()))
-        .ok_or_else(|| ApiError::new("InvalidSnapshot.NotFound", format!("The snapshot '{id}' does not exist.")))
+        .ok_or_else(|| {
+            ApiError::new(
+                "InvalidSnapshot.NotFound",
+                format!("The snapshot '{id}' does not exist."),
+            )
+        })
 }
 
 fn holds(filter: &Filter, snapshot: &Snapshot) -> bool {

@@ -3,18 +3,23 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use crate::actions::{Caller, write_tags};
-use crate::error::ApiError;
-use crate::filter::Filter;
-use crate::image::{Image, ImageState, is_resource_id, timestamp};
-use crate::page::Paging;
-use crate::query::Params;
+use crate::ec2::{Caller, write_tags};
 use crate::state::State;
-use crate::xml::Writer;
+use crate::state::image::{Image, ImageState, is_resource_id, timestamp};
+use crate::wire::error::ApiError;
+use crate::wire::filter::Filter;
+use crate::wire::page::Paging;
+use crate::wire::query::Params;
+use crate::wire::xml::Writer;
 
-/// Source: API Reference, DescribeImages. The order of images is unspecified there; here it is descending by id, so
-/// that a client that relies on another order is found out.
-pub(crate) fn describe_images(state: &State, caller: &Caller, params: &mut Params, out: &mut Writer) -> Result<(), ApiError> {
+/// Source: API Reference, DescribeImages. The order of images is unspecified there; here it is
+/// descending by id, so that a client that relies on another order is found out.
+pub(crate) fn describe_images(
+    state: &State,
+    caller: &Caller,
+    params: &mut Params,
+    out: &mut Writer,
+) -> Result<(), ApiError> {
     let paging = Paging::take(params, caller.largest_page)?;
     let ids = params.take_list("ImageId")?;
     let owners = params.take_list("Owner")?;
@@ -25,7 +30,9 @@ pub(crate) fn describe_images(state: &State, caller: &Caller, params: &mut Param
     params.finish()?.permitted()?;
 
     if !ids.is_empty() && paging.is_asked_for() {
-        return Err(ApiError::invalid_combination("The parameter imagesSet cannot be used with the parameter maxResults"));
+        return Err(ApiError::invalid_combination(
+            "The parameter imagesSet cannot be used with the parameter maxResults",
+        ));
     }
     for filter in &filters {
         check(filter)?;
@@ -39,21 +46,28 @@ pub(crate) fn describe_images(state: &State, caller: &Caller, params: &mut Param
                     let who = if who == "self" { state.account() } else { who };
                     image.launch_permissions.iter().any(|g| g.as_str() == who)
                 }))
-            // A disabled image is left out unless it is asked for, by flag or by id (EC2 User Guide, "Disable an
-            // Amazon EC2 AMI", shows the latter).
+            // A disabled image is left out unless it is asked for, by flag or by id (EC2 User
+            // Guide, "Disable an Amazon EC2 AMI", shows the latter).
             && (image.state != ImageState::Disabled || include_disabled || !ids.is_empty())
             && state.sees(image)
             && filters.iter().all(|filter| holds(filter, image))
     };
     let candidates = candidates(state, named, &filters, paging.after());
-    let (page, next) = paging.cut(candidates.filter(|image| wanted(image)).map(|image| (image.image_id.as_str(), image)));
+    let (page, next) = paging.cut(
+        candidates
+            .filter(|image| wanted(image))
+            .map(|image| (image.image_id.as_str(), image)),
+    );
     out.items("imagesSet", page, |w, image| write_image(w, state, image));
     out.optional("nextToken", next);
     Ok(())
 }
 
 /// The ids of `ImageId.N`, checked: every one must be an image that can be seen, or have been one.
-fn named_images<'a>(state: &State, ids: &'a [String]) -> Result<Option<BTreeSet<&'a str>>, ApiError> {
+fn named_images<'a>(
+    state: &State,
+    ids: &'a [String],
+) -> Result<Option<BTreeSet<&'a str>>, ApiError> {
     if let Some(malformed) = ids.iter().find(|id| !is_resource_id(id, "ami-")) {
         return Err(ApiError::image_malformed(malformed));
     }
@@ -71,7 +85,8 @@ fn named_images<'a>(state: &State, ids: &'a [String]) -> Result<Option<BTreeSet<
     Ok((!ids.is_empty()).then(|| ids.iter().map(String::as_str).collect()))
 }
 
-/// The images worth looking at, descending by id: looked up one by one when ids are given, in whichever way.
+/// The images worth looking at, descending by id: looked up one by one when ids are given, in
+/// whichever way.
 fn candidates<'a>(
     state: &'a State,
     named: Option<BTreeSet<&'a str>>,
@@ -79,12 +94,18 @@ fn candidates<'a>(
     after: Option<&'a str>,
 ) -> Box<dyn Iterator<Item = &'a Image> + 'a> {
     let by_filter = || {
-        let exact = filters.iter().filter(|filter| filter.name == "image-id").find_map(Filter::exact_values)?;
+        let exact = filters
+            .iter()
+            .filter(|filter| filter.name == "image-id")
+            .find_map(Filter::exact_values)?;
         Some(exact.iter().map(String::as_str).collect::<BTreeSet<_>>())
     };
     match named.or_else(by_filter) {
         Some(ids) => Box::new(
-            ids.into_iter().rev().filter(move |id| after.is_none_or(|after| *id < after)).filter_map(|id| state.images.get(id)),
+            ids.into_iter()
+                .rev()
+                .filter(move |id| after.is_none_or(|after| *id < after))
+                .filter_map(|id| state.images.get(id)),
         ),
         None => {
             let end = after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -117,7 +138,10 @@ fn holds(filter: &Filter, image: &Image) -> bool {
         "state" => filter.holds_for(image.state.as_str()),
         "name" => filter.holds_for(&image.name),
         "owner-id" => filter.holds_for(image.owner_id.as_deref().unwrap_or_default()),
-        name => name.strip_prefix("tag:").and_then(|key| image.tags.get(key)).is_some_and(|value| filter.holds_for(value)),
+        name => name
+            .strip_prefix("tag:")
+            .and_then(|key| image.tags.get(key))
+            .is_some_and(|value| filter.holds_for(value)),
     }
 }
 
@@ -143,7 +167,8 @@ fn write_image(w: &mut Writer, state: &State, image: &Image) {
     let ebs = root.is_none_or(|device| device.is_ebs());
     w.text("rootDeviceType", if ebs { "ebs" } else { "instance-store" });
     w.optional("rootDeviceName", root.map(|device| &device.device_name));
-    // What the mapping of a pending image holds is not documented: nothing here, so that nobody relies on it.
+    // What the mapping of a pending image holds is not documented: nothing here, so that nobody
+    // relies on it.
     let devices = match image.state {
         ImageState::Pending => &[],
         _ => image.block_devices.as_slice(),

@@ -1,14 +1,20 @@
 //! EnableImage, DisableImage, DeregisterImage.
 
-use crate::actions::{Caller, succeeded};
-use crate::error::ApiError;
-use crate::image::{Image, ImageState};
-use crate::query::Params;
+use crate::ec2::{Caller, succeeded};
 use crate::state::State;
-use crate::xml::Writer;
+use crate::state::image::{Image, ImageState};
+use crate::wire::error::ApiError;
+use crate::wire::query::Params;
+use crate::wire::xml::Writer;
 
-/// Source: EC2 User Guide, "Disable an Amazon EC2 AMI": the image becomes private and all launch permissions are gone.
-pub(crate) fn disable_image(state: &mut State, _: &Caller, params: &mut Params, out: &mut Writer) -> Result<(), ApiError> {
+/// Source: EC2 User Guide, "Disable an Amazon EC2 AMI": the image becomes private and all launch
+/// permissions are gone.
+pub(crate) fn disable_image(
+    state: &mut State,
+    _: &Caller,
+    params: &mut Params,
+    out: &mut Writer,
+) -> Result<(), ApiError> {
     let image = take_image(state, params)?;
     switch(image, ImageState::Disabled)?;
     image.launch_permissions.clear();
@@ -17,15 +23,26 @@ pub(crate) fn disable_image(state: &mut State, _: &Caller, params: &mut Params, 
 }
 
 /// The same page: enabling gives no permission back.
-pub(crate) fn enable_image(state: &mut State, _: &Caller, params: &mut Params, out: &mut Writer) -> Result<(), ApiError> {
+pub(crate) fn enable_image(
+    state: &mut State,
+    _: &Caller,
+    params: &mut Params,
+    out: &mut Writer,
+) -> Result<(), ApiError> {
     let image = take_image(state, params)?;
     switch(image, ImageState::Available)?;
     succeeded(out);
     Ok(())
 }
 
-/// Source: API Reference, DeregisterImage. An image that was deregistered is described as an empty list for days.
-pub(crate) fn deregister_image(state: &mut State, _: &Caller, params: &mut Params, out: &mut Writer) -> Result<(), ApiError> {
+/// Source: API Reference, DeregisterImage. An image that was deregistered is described as an empty
+/// list for days.
+pub(crate) fn deregister_image(
+    state: &mut State,
+    _: &Caller,
+    params: &mut Params,
+    out: &mut Writer,
+) -> Result<(), ApiError> {
     let with_snapshots = params.take_bool("DeleteAssociatedSnapshots")?;
     let id = take_image(state, params)?.image_id.clone();
     if let Some(image) = state.images.remove(&id) {
@@ -45,7 +62,10 @@ fn take_image<'a>(state: &'a mut State, params: &mut Params) -> Result<&'a mut I
     let dry_run = params.finish()?;
     state.own_image(&id)?;
     dry_run.permitted()?;
-    state.images.get_mut(&id).ok_or_else(|| ApiError::image_not_found(&[&id]))
+    state
+        .images
+        .get_mut(&id)
+        .ok_or_else(|| ApiError::image_not_found(&[&id]))
 }
 
 /// Between `available` and `disabled` only; being there already is a success.

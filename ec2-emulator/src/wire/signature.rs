@@ -1,7 +1,7 @@
-//! Signature Version 4, as far as it is looked at: the header must be there, and its credential scope must fit. The
-//! signature itself is not checked.
+//! Signature Version 4, as far as it is looked at: the header must be there, and its credential
+//! scope must fit. The signature itself is not checked.
 
-use crate::error::ApiError;
+use crate::wire::error::ApiError;
 
 /// What a request was signed for.
 #[derive(Debug)]
@@ -10,15 +10,28 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    /// Checks an `Authorization` header:
-    /// `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=…, Signature=…`.
-    pub(crate) fn check(header: Option<&str>, service: &str, region: Option<&str>) -> Result<Self, ApiError> {
-        let header =
-            header.ok_or_else(|| ApiError::new("MissingAuthenticationToken", "The request must contain a valid signature"))?;
+    /// Checks an `Authorization` header: `AWS4-HMAC-SHA256
+    /// Credential=KEY/DATE/REGION/SERVICE/aws4_request, SignedHeaders=…, Signature=…`.
+    pub(crate) fn check(
+        header: Option<&str>,
+        service: &str,
+        region: Option<&str>,
+    ) -> Result<Self, ApiError> {
+        let header = header.ok_or_else(|| {
+            ApiError::new(
+                "MissingAuthenticationToken",
+                "The request must contain a valid signature",
+            )
+        })?;
         let refuse = |why: String| {
-            ApiError::new("AuthFailure", format!("AWS was not able to validate the provided access credentials: {why}"))
+            ApiError::new(
+                "AuthFailure",
+                format!("AWS was not able to validate the provided access credentials: {why}"),
+            )
         };
-        let fields = header.strip_prefix("AWS4-HMAC-SHA256 ").ok_or_else(|| refuse("not Signature Version 4".to_owned()))?;
+        let fields = header
+            .strip_prefix("AWS4-HMAC-SHA256 ")
+            .ok_or_else(|| refuse("not Signature Version 4".to_owned()))?;
         let field = |name: &str| {
             fields
                 .split(',')
@@ -33,12 +46,16 @@ impl Scope {
             return Err(refuse("malformed credential scope".to_owned()));
         };
         if signed_service != service {
-            return Err(refuse(format!("signed for {signed_service}, not {service}")));
+            return Err(refuse(format!(
+                "signed for {signed_service}, not {service}"
+            )));
         }
         if let Some(region) = region.filter(|region| *region != signed_region) {
             return Err(refuse(format!("signed for {signed_region}, not {region}")));
         }
-        Ok(Self { region: signed_region.to_owned() })
+        Ok(Self {
+            region: signed_region.to_owned(),
+        })
     }
 
     /// The partition its Region belongs to.
@@ -50,7 +67,10 @@ impl Scope {
             ("us-isob-", "aws-iso-b"),
             ("eusc-", "aws-eusc"),
         ];
-        starts.into_iter().find(|(start, _)| self.region.starts_with(start)).map_or("aws", |(_, partition)| partition)
+        starts
+            .into_iter()
+            .find(|(start, _)| self.region.starts_with(start))
+            .map_or("aws", |(_, partition)| partition)
     }
 }
 
@@ -58,11 +78,13 @@ impl Scope {
 mod tests {
     use super::*;
 
-    const HEADER: &str = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260325/us-gov-west-1/ec2/aws4_request, \
-                          SignedHeaders=host;x-amz-date, Signature=00";
+    const HEADER: &str = "AWS4-HMAC-SHA256 \
+        Credential=AKIDEXAMPLE/20260325/us-gov-west-1/ec2/aws4_request, SignedHeaders=host;x-amz-date, Signature=00";
 
     fn code(header: Option<&str>, service: &str, region: Option<&str>) -> Option<String> {
-        Scope::check(header, service, region).err().map(|error| error.code)
+        Scope::check(header, service, region)
+            .err()
+            .map(|error| error.code)
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A grantee as the answer of `DescribeImageAttribute` names it: `all`, an account id, or the ARN of an organization
-/// or organizational unit. Sorted by bytes.
+/// A grantee as the answer of `DescribeImageAttribute` names it: `all`, an account id, or the ARN
+/// of an organization or organizational unit. Sorted by bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Grantee(String);
@@ -21,7 +21,12 @@ pub(crate) enum GranteeKind {
 }
 
 impl GranteeKind {
-    pub(crate) const ALL: [Self; 4] = [Self::Group, Self::UserId, Self::OrganizationArn, Self::OrganizationalUnitArn];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Group,
+        Self::UserId,
+        Self::OrganizationArn,
+        Self::OrganizationalUnitArn,
+    ];
 
     /// The element of answers.
     pub(crate) fn element(self) -> &'static str {
@@ -92,7 +97,9 @@ impl FromStr for Grantee {
     fn from_str(text: &str) -> Result<Self, String> {
         match kind_of(text) {
             Some(_) => Ok(Self(text.to_owned())),
-            None => Err(format!("`{text}` is no grantee: expected `all`, 12 digits, or an organization or OU ARN")),
+            None => Err(format!(
+                "`{text}` is no grantee: expected `all`, 12 digits, or an organization or OU ARN"
+            )),
         }
     }
 }
@@ -159,7 +166,10 @@ pub(crate) fn is_account(text: &str) -> bool {
 }
 
 fn is_id(text: &str, shortest: usize) -> bool {
-    (shortest..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+    (shortest..=32).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
 }
 
 #[cfg(test)]

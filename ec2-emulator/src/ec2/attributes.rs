@@ -1,15 +1,20 @@
 //! DescribeImageAttribute, ModifyImageAttribute, ResetImageAttribute.
 
-use crate::actions::launch_permission::{self, PermissionChange};
-use crate::actions::{Caller, succeeded};
-use crate::error::ApiError;
-use crate::image::{Image, ImageState};
-use crate::query::Params;
+use crate::ec2::launch_permission::{self, PermissionChange};
+use crate::ec2::{Caller, succeeded};
 use crate::state::State;
-use crate::xml::Writer;
+use crate::state::image::{Image, ImageState};
+use crate::wire::error::ApiError;
+use crate::wire::query::Params;
+use crate::wire::xml::Writer;
 
 /// Source: API Reference, DescribeImageAttribute. Only the owner may ask.
-pub(crate) fn describe(state: &State, _: &Caller, params: &mut Params, out: &mut Writer) -> Result<(), ApiError> {
+pub(crate) fn describe(
+    state: &State,
+    _: &Caller,
+    params: &mut Params,
+    out: &mut Writer,
+) -> Result<(), ApiError> {
     let id = params.require("ImageId")?;
     let attribute = params.require("Attribute")?;
     let dry_run = params.finish()?;
@@ -29,7 +34,8 @@ pub(crate) fn describe(state: &State, _: &Caller, params: &mut Params, out: &mut
             w.text("productCode", code);
             w.text("type", "marketplace");
         }),
-        // The API Reference: "The block device mapping […] results in the Client.AuthFailure error."
+        // The API Reference: "The block device mapping […] results in the Client.AuthFailure
+        // error."
         "blockDeviceMapping" => return Err(ApiError::image_not_yours(&id)),
         other => {
             return Err(ApiError::invalid_value(
@@ -61,9 +67,15 @@ impl Change {
 
 /// Source: API Reference, ModifyImageAttribute.
 ///
-/// Refusals come in this order: what the request alone shows, the image's existence and owner, the end of a dry run,
-/// the image's state, and what forbids making it public. Nothing is changed unless everything is.
-pub(crate) fn modify(state: &mut State, caller: &Caller, params: &mut Params, out: &mut Writer) -> Result<(), ApiError> {
+/// Refusals come in this order: what the request alone shows, the image's existence and owner, the
+/// end of a dry run, the image's state, and what forbids making it public. Nothing is changed
+/// unless everything is.
+pub(crate) fn modify(
+    state: &mut State,
+    caller: &Caller,
+    params: &mut Params,
+    out: &mut Writer,
+) -> Result<(), ApiError> {
     let id = params.require("ImageId")?;
     let change = take_change(params, caller)?;
     let dry_run = params.finish()?;
@@ -93,14 +105,23 @@ pub(crate) fn modify(state: &mut State, caller: &Caller, params: &mut Params, ou
     Ok(())
 }
 
-/// Source: API Reference, ResetImageAttribute; EC2 User Guide, "Share an AMI with specific AWS accounts": it removes all
-/// explicit and public launch permissions.
-pub(crate) fn reset(state: &mut State, _: &Caller, params: &mut Params, out: &mut Writer) -> Result<(), ApiError> {
+/// Source: API Reference, ResetImageAttribute; EC2 User Guide, "Share an AMI with specific AWS
+/// accounts": it removes all explicit and public launch permissions.
+pub(crate) fn reset(
+    state: &mut State,
+    _: &Caller,
+    params: &mut Params,
+    out: &mut Writer,
+) -> Result<(), ApiError> {
     let id = params.require("ImageId")?;
     let attribute = params.require("Attribute")?;
     let dry_run = params.finish()?;
     if attribute != "launchPermission" {
-        return Err(ApiError::invalid_value("Attribute", &attribute, "Only launchPermission can be reset."));
+        return Err(ApiError::invalid_value(
+            "Attribute",
+            &attribute,
+            "Only launchPermission can be reset.",
+        ));
     }
     let image = state.own_image(&id)?;
     dry_run.permitted()?;
@@ -112,15 +133,19 @@ pub(crate) fn reset(state: &mut State, _: &Caller, params: &mut Params, out: &mu
     Ok(())
 }
 
-/// The code for `pending` and its text are recorded. For the other states only the code's description ("is not in a
-/// state from which you can […] modify attributes") is known.
+/// The code for `pending` and its text are recorded. For the other states only the code's
+/// description ("is not in a state from which you can […] modify attributes") is known.
 fn check_modifiable(image: &Image) -> Result<(), ApiError> {
     if image.state == ImageState::Available {
         return Ok(());
     }
     Err(ApiError::new(
         "InvalidAMIID.Unavailable",
-        format!("The AMI ID '{}' is currently {} and may not be used for this operation", image.image_id, image.state.as_str()),
+        format!(
+            "The AMI ID '{}' is currently {} and may not be used for this operation",
+            image.image_id,
+            image.state.as_str()
+        ),
     ))
 }
 
@@ -128,7 +153,10 @@ fn take_change(params: &mut Params, caller: &Caller) -> Result<Change, ApiError>
     let attribute = params.take("Attribute");
     if !params.take_list("ProductCode")?.is_empty() {
         // The API Reference says "Not supported" and nothing about the code.
-        return Err(ApiError::new("UnsupportedOperation", "Product codes are not supported."));
+        return Err(ApiError::new(
+            "UnsupportedOperation",
+            "Product codes are not supported.",
+        ));
     }
     let mut changes = Vec::new();
     if let Some(text) = params.take("Description.Value") {
@@ -143,34 +171,44 @@ fn take_change(params: &mut Params, caller: &Caller) -> Result<Change, ApiError>
             Some("imdsSupport") => imds_support(&text)?,
             _ => {
                 return Err(ApiError::invalid_combination(
-                    "The parameter Value needs the parameter Attribute to be description or imdsSupport.",
+                    "The parameter Value needs an Attribute of description or imdsSupport.",
                 ));
             }
         });
     }
-    changes.extend(launch_permission::take_all(params, caller)?.into_iter().map(Change::LaunchPermission));
+    changes.extend(
+        launch_permission::take_all(params, caller)?
+            .into_iter()
+            .map(Change::LaunchPermission),
+    );
 
     let mut changes = changes.into_iter();
     match (changes.next(), changes.next(), attribute.as_deref()) {
         (Some(_), Some(_), _) => Err(ApiError::invalid_combination(
-            "Fields for multiple attribute types specified. You can specify only one attribute at a time.",
+            "Fields for multiple attribute types specified. \
+             You can specify only one attribute at a time.",
         )),
         (Some(change), None, Some(attribute)) if change.attribute() != attribute => {
-            Err(ApiError::invalid_combination(format!("The attribute is {attribute}, but {} is given.", change.attribute())))
+            Err(ApiError::invalid_combination(format!(
+                "The attribute is {attribute}, but {} is given.",
+                change.attribute()
+            )))
         }
         (Some(change), None, _) => Ok(change),
         (None, _, None) => Err(ApiError::invalid_combination("No attributes specified.")),
         (None, _, Some("launchPermission")) => Err(ApiError::missing_parameter("LaunchPermission")),
         (None, _, Some("description")) => Err(ApiError::missing_parameter("Description")),
         (None, _, Some("imdsSupport")) => Err(ApiError::missing_parameter("ImdsSupport")),
-        (None, _, Some(other)) => {
-            Err(ApiError::invalid_value("Attribute", other, "Expecting description, imdsSupport or launchPermission."))
-        }
+        (None, _, Some(other)) => Err(ApiError::invalid_value(
+            "Attribute",
+            other,
+            "Expecting description, imdsSupport or launchPermission.",
+        )),
     }
 }
 
-/// At most 255 characters (what CreateImage's model says) of ASCII (real refusals are known). What EC2 does with an
-/// empty description is not known: refused here, so that nobody relies on it.
+/// At most 255 characters (what CreateImage's model says) of ASCII (real refusals are known). What
+/// EC2 does with an empty description is not known: refused here, so that nobody relies on it.
 fn description(text: String) -> Result<Change, ApiError> {
     let refuse = |why| Err(ApiError::invalid_value("description", &text, why));
     if !text.is_ascii() {
@@ -185,10 +223,15 @@ fn description(text: String) -> Result<Change, ApiError> {
     Ok(Change::Description(text))
 }
 
-/// EC2 User Guide, "Configure the instance metadata options": `v2.0` is the only value, and it cannot be taken back.
+/// EC2 User Guide, "Configure the instance metadata options": `v2.0` is the only value, and it
+/// cannot be taken back.
 fn imds_support(text: &str) -> Result<Change, ApiError> {
     match text {
         "v2.0" => Ok(Change::ImdsSupport),
-        other => Err(ApiError::invalid_value("imdsSupport", other, "Expecting v2.0.")),
+        other => Err(ApiError::invalid_value(
+            "imdsSupport",
+            other,
+            "Expecting v2.0.",
+        )),
     }
 }

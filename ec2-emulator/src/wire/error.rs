@@ -1,6 +1,7 @@
 //! Refusals: EC2's codes, texts and HTTP statuses.
 //!
-//! The texts are those seen in real answers where one is known; clients must decide by code, never by text.
+//! The texts are those seen in real answers where one is known; clients must decide by code, never
+//! by text.
 
 /// An answer that says no.
 #[derive(Debug, Clone)]
@@ -12,15 +13,25 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), status: status_of(code), message: message.into() }
+        Self {
+            code: code.to_owned(),
+            status: status_of(code),
+            message: message.into(),
+        }
     }
 
     pub(crate) fn missing_parameter(name: &str) -> Self {
-        Self::new("MissingParameter", format!("The request must contain the parameter {name}"))
+        Self::new(
+            "MissingParameter",
+            format!("The request must contain the parameter {name}"),
+        )
     }
 
     pub(crate) fn invalid_value(name: &str, value: &str, why: &str) -> Self {
-        Self::new("InvalidParameterValue", format!("Value ({value}) for parameter {name} is invalid. {why}"))
+        Self::new(
+            "InvalidParameterValue",
+            format!("Value ({value}) for parameter {name} is invalid. {why}"),
+        )
     }
 
     pub(crate) fn invalid_combination(message: impl Into<String>) -> Self {
@@ -44,7 +55,10 @@ impl ApiError {
     }
 
     pub(crate) fn bad_grantee(value: &str, kind: &str) -> Self {
-        Self::new("InvalidAMIAttributeItemValue", format!("Invalid attribute item value \"{value}\" for {kind} item type."))
+        Self::new(
+            "InvalidAMIAttributeItemValue",
+            format!("Invalid attribute item value \"{value}\" for {kind} item type."),
+        )
     }
 
     pub(crate) fn throttled() -> Self {
@@ -52,8 +66,8 @@ impl ApiError {
     }
 }
 
-/// The HTTP status that goes with a code: 400 unless the EC2 Developer Guide (error codes) or the recorded behaviour
-/// says otherwise.
+/// The HTTP status that goes with a code: 400 unless the EC2 Developer Guide (error codes) or the
+/// recorded behaviour says otherwise.
 pub(crate) fn status_of(code: &str) -> u16 {
     match code {
         "RequestLimitExceeded" | "ServiceUnavailable" | "Unavailable" => 503,
@@ -69,7 +83,9 @@ pub(crate) fn default_message(code: &str) -> &'static str {
     match code {
         "RequestLimitExceeded" => "Request limit exceeded.",
         "UnauthorizedOperation" => "You are not authorized to perform this operation.",
-        "ServiceUnavailable" | "Unavailable" => "The service is unavailable. Please try again shortly.",
+        "ServiceUnavailable" | "Unavailable" => {
+            "The service is unavailable. Please try again shortly."
+        }
         "InternalError" | "InternalFailure" => "An internal error has occurred",
         _ => "An injected fault.",
     }

@@ -1,7 +1,7 @@
 //! Writing XML: every value escaped, any element leavable out.
 
-/// Builds one document. Elements named in `omit` are left out with all they hold, which is how a fault makes optional
-/// fields disappear from an otherwise true answer.
+/// Builds one document. Elements named in `omit` are left out with all they hold, which is how a
+/// fault makes optional fields disappear from an otherwise true answer.
 pub(crate) struct Writer<'a> {
     out: String,
     omit: &'a [String],
@@ -9,7 +9,10 @@ pub(crate) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(omit: &'a [String]) -> Self {
-        Self { out: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"), omit }
+        Self {
+            out: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"),
+            omit,
+        }
     }
 
     pub(crate) fn element(&mut self, name: &str, content: impl FnOnce(&mut Self)) {
@@ -17,7 +20,12 @@ impl<'a> Writer<'a> {
     }
 
     /// An element with attributes, given as they stand in the tag.
-    pub(crate) fn element_with(&mut self, name: &str, attributes: &str, content: impl FnOnce(&mut Self)) {
+    pub(crate) fn element_with(
+        &mut self,
+        name: &str,
+        attributes: &str,
+        content: impl FnOnce(&mut Self),
+    ) {
         if self.omit.iter().any(|omitted| omitted == name) {
             return;
         }
@@ -47,7 +55,12 @@ impl<'a> Writer<'a> {
     }
 
     /// `<name><item>…</item>…</name>`; `<name></name>` when empty.
-    pub(crate) fn items<T>(&mut self, name: &str, items: impl IntoIterator<Item = T>, mut each: impl FnMut(&mut Self, T)) {
+    pub(crate) fn items<T>(
+        &mut self,
+        name: &str,
+        items: impl IntoIterator<Item = T>,
+        mut each: impl FnMut(&mut Self, T),
+    ) {
         self.element(name, |w| {
             for item in items {
                 w.element("item", |w| each(w, item));
@@ -84,7 +97,9 @@ mod tests {
     fn values_are_escaped() {
         let mut w = Writer::new(&[]);
         w.text("value", "<a b=\"c\" d='e'> & \n\u{1}");
-        assert!(w.finish().ends_with("<value>&lt;a b=&quot;c&quot; d=&apos;e&apos;&gt; &amp; &#10;\u{FFFD}</value>"));
+        assert!(w.finish().ends_with(
+            "<value>&lt;a b=&quot;c&quot; d=&apos;e&apos;&gt; &amp; &#10;\u{FFFD}</value>"
+        ));
     }
 
     #[test]
@@ -95,6 +110,9 @@ mod tests {
             w.text("deviceName", "/dev/xvda");
             w.element("ebs", |w| w.flag("encrypted", true));
         });
-        assert!(w.finish().ends_with("<item><deviceName>/dev/xvda</deviceName></item>"));
+        assert!(
+            w.finish()
+                .ends_with("<item><deviceName>/dev/xvda</deviceName></item>")
+        );
     }
 }

@@ -8,10 +8,10 @@ mod public_access;
 mod snapshots;
 mod tags;
 
-use crate::error::ApiError;
-use crate::query::Params;
 use crate::state::State;
-use crate::xml::Writer;
+use crate::wire::error::ApiError;
+use crate::wire::query::Params;
+use crate::wire::xml::Writer;
 
 /// What an action needs to know beside its parameters.
 pub(crate) struct Caller {
@@ -59,7 +59,10 @@ fn succeeded(out: &mut Writer) {
     out.flag("return", true);
 }
 
-fn write_tags<'a>(out: &mut Writer, tags: impl IntoIterator<Item = (&'a String, &'a String)> + Clone) {
+fn write_tags<'a>(
+    out: &mut Writer,
+    tags: impl IntoIterator<Item = (&'a String, &'a String)> + Clone,
+) {
     if tags.clone().into_iter().next().is_some() {
         out.items("tagSet", tags, |w, (key, value)| {
             w.text("key", key);

@@ -1,7 +1,7 @@
 //! Real paging: a page that ends names a token, and the token goes on exactly there.
 
-use crate::error::ApiError;
-use crate::query::Params;
+use crate::wire::error::ApiError;
+use crate::wire::query::Params;
 
 /// What a request says about pages.
 pub(crate) struct Paging {
@@ -19,22 +19,35 @@ impl Paging {
             Some(text) => match text.parse::<usize>() {
                 Ok(size @ 5..=1000) => Some(largest.map_or(size, |largest| size.min(largest))),
                 _ => {
-                    return Err(ApiError::invalid_value("MaxResults", &text, "Expecting a value from 5 to 1000."));
+                    return Err(ApiError::invalid_value(
+                        "MaxResults",
+                        &text,
+                        "Expecting a value from 5 to 1000.",
+                    ));
                 }
             },
         };
         let given = |token: String| {
-            let after = token.strip_prefix(&format!("{fingerprint:016x}+/"))?.strip_suffix("==")?;
+            let after = token
+                .strip_prefix(&format!("{fingerprint:016x}+/"))?
+                .strip_suffix("==")?;
             Some(after.to_owned())
         };
         let after = match params.take("NextToken").map(given) {
             None => None,
             Some(Some(after)) => Some(after),
             Some(None) => {
-                return Err(ApiError::new("InvalidNextToken", "The token is not one that was given for these parameters."));
+                return Err(ApiError::new(
+                    "InvalidNextToken",
+                    "The token is not one that was given for these parameters.",
+                ));
             }
         };
-        Ok(Self { size, after, fingerprint })
+        Ok(Self {
+            size,
+            after,
+            fingerprint,
+        })
     }
 
     /// Whether the request asks for pages at all.
@@ -47,14 +60,19 @@ impl Paging {
         self.after.as_deref()
     }
 
-    /// Cuts one page off items that begin after [`Paging::after`]; the token is there when more follow.
-    pub(crate) fn cut<'a, T>(&self, items: impl Iterator<Item = (&'a str, T)>) -> (Vec<T>, Option<String>) {
+    /// Cuts one page off items that begin after [`Paging::after`]; the token is there when more
+    /// follow.
+    pub(crate) fn cut<'a, T>(
+        &self,
+        items: impl Iterator<Item = (&'a str, T)>,
+    ) -> (Vec<T>, Option<String>) {
         let size = self.size.unwrap_or(usize::MAX);
         let mut page = Vec::new();
         let mut last = "";
         for (id, item) in items {
             if page.len() == size {
-                // Characters that must be encoded in a form, so that a client that does not is found out.
+                // Characters that must be encoded in a form, so that a client that does not is
+                // found out.
                 return (page, Some(format!("{:016x}+/{last}==", self.fingerprint)));
             }
             last = id;

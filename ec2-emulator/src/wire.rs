@@ -1,0 +1,9 @@
+//! How requests and answers are written: the Query protocol, XML, paging, filters, signatures,
+//! refusals.
+
+pub(crate) mod error;
+pub(crate) mod filter;
+pub(crate) mod page;
+pub(crate) mod query;
+pub(crate) mod signature;
+pub(crate) mod xml;
