@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::call::Call;
+
 /// The buckets of an emulator: for each action that has one, how much it holds and how fast it
 /// fills up again.
 #[derive(Debug, Clone, Default)]
@@ -15,7 +17,7 @@ struct Limit {
 }
 
 /// The bucket of a DescribeSnapshots that names nothing and asks for no pages.
-pub(crate) const SNAPSHOTS_UNFILTERED: &str = "DescribeSnapshots, unfiltered and unpaginated";
+const SNAPSHOTS_UNFILTERED: &str = "DescribeSnapshots, unfiltered and unpaginated";
 
 impl Buckets {
     /// No limits.
@@ -54,6 +56,17 @@ impl Buckets {
             },
         );
         self
+    }
+}
+
+/// The bucket that a call takes from.
+pub(crate) fn of(call: &Call) -> &str {
+    let mut names = call.params.keys();
+    let names_nothing = names.all(|name| name == "DryRun" || name.starts_with("Owner."));
+    if call.action == "DescribeSnapshots" && names_nothing {
+        SNAPSHOTS_UNFILTERED
+    } else {
+        &call.action
     }
 }
 

@@ -8,18 +8,11 @@ mod public_access;
 mod snapshots;
 mod tags;
 
+use crate::engine::run::Caller;
 use crate::state::State;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
 use crate::wire::xml::Writer;
-
-/// What an action needs to know beside its parameters.
-pub(crate) struct Caller {
-    /// The partition of the Region that the request was signed for.
-    pub(crate) partition: &'static str,
-    /// No page is longer than this, however long it may be.
-    pub(crate) largest_page: Option<usize>,
-}
 
 type Read = fn(&State, &Caller, &mut Params, &mut Writer) -> Result<(), ApiError>;
 type Write = fn(&mut State, &Caller, &mut Params, &mut Writer) -> Result<(), ApiError>;

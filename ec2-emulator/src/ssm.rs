@@ -3,74 +3,26 @@
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::engine::run::Caller;
 use crate::state::State;
+use crate::state::parameter::{Parameter, ParameterType};
 use crate::wire::error::ApiError;
-
-/// A parameter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct Parameter {
-    /// Its name; in a hierarchy it begins with `/`.
-    pub name: String,
-    /// Its value; the members of a list are separated by commas.
-    pub value: String,
-    /// Default: a string.
-    #[serde(default, rename = "Type")]
-    pub kind: ParameterType,
-    /// Counted up whenever it is replaced.
-    #[serde(default = "one")]
-    pub version: u64,
-}
-
-fn one() -> u64 {
-    1
-}
-
-/// The types of the Systems Manager API model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names are Parameter Store's own")]
-pub enum ParameterType {
-    #[default]
-    String,
-    StringList,
-    SecureString,
-}
-
-impl Parameter {
-    /// A parameter of version 1.
-    pub fn new(name: &str, value: &str, kind: ParameterType) -> Self {
-        Self {
-            name: name.to_owned(),
-            value: value.to_owned(),
-            kind,
-            version: 1,
-        }
-    }
-}
-
-/// What an answer needs to know beside the request.
-pub(crate) struct Place<'a> {
-    pub(crate) account: &'a str,
-    pub(crate) partition: &'a str,
-    pub(crate) region: &'a str,
-    pub(crate) largest_page: Option<usize>,
-}
 
 /// Carries out the operation of an `X-Amz-Target` header, without its `AmazonSSM.`.
 pub(crate) fn carry_out(
     state: &State,
-    place: &Place,
+    caller: &Caller,
     operation: &str,
     body: &[u8],
 ) -> Result<Value, ApiError> {
     match operation {
-        "GetParametersByPath" => get_parameters_by_path(state, place, decode(body)?),
-        "GetParameter" => get_parameter(state, place, decode(body)?),
-        "GetParameters" => get_parameters(state, place, decode(body)?),
+        "GetParametersByPath" => get_parameters_by_path(state, caller, decode(body)?),
+        "GetParameter" => get_parameter(state, caller, decode(body)?),
+        "GetParameters" => get_parameters(state, caller, decode(body)?),
         _ => Err(ApiError::new("UnknownOperationException", operation)),
     }
 }
@@ -101,7 +53,7 @@ struct ByPath {
 /// empty answer.
 fn get_parameters_by_path(
     state: &State,
-    place: &Place,
+    caller: &Caller,
     request: ByPath,
 ) -> Result<Value, ApiError> {
     if !request.path.starts_with('/') {
@@ -120,7 +72,9 @@ fn get_parameters_by_path(
             )));
         }
     };
-    let size = place.largest_page.map_or(size, |largest| size.min(largest));
+    let size = caller
+        .largest_page
+        .map_or(size, |largest| size.min(largest));
     let below = format!("{}/", request.path.trim_end_matches('/'));
     let after = match &request.next_token {
         None => "",
@@ -142,7 +96,7 @@ fn get_parameters_by_path(
     let mut answer = json!({
         "Parameters": page
             .iter()
-            .map(|parameter| describe(parameter, place, request.with_decryption))
+            .map(|parameter| describe(state, caller, parameter, request.with_decryption))
             .collect::<Vec<_>>(),
     });
     if let (Some(last), Some(_)) = (page.last(), found.peek()) {
@@ -159,12 +113,12 @@ struct ByName {
     with_decryption: bool,
 }
 
-fn get_parameter(state: &State, place: &Place, request: ByName) -> Result<Value, ApiError> {
+fn get_parameter(state: &State, caller: &Caller, request: ByName) -> Result<Value, ApiError> {
     let parameter = state
         .parameters
         .get(&request.name)
         .ok_or_else(|| ApiError::new("ParameterNotFound", ""))?;
-    Ok(json!({ "Parameter": describe(parameter, place, request.with_decryption) }))
+    Ok(json!({ "Parameter": describe(state, caller, parameter, request.with_decryption) }))
 }
 
 #[derive(Deserialize)]
@@ -176,7 +130,7 @@ struct ByNames {
 }
 
 /// One to ten names; those that are not there are listed apart.
-fn get_parameters(state: &State, place: &Place, request: ByNames) -> Result<Value, ApiError> {
+fn get_parameters(state: &State, caller: &Caller, request: ByNames) -> Result<Value, ApiError> {
     if !(1..=10).contains(&request.names.len()) {
         return Err(invalid(
             "Value at 'names' failed to satisfy constraint: \
@@ -187,14 +141,16 @@ fn get_parameters(state: &State, place: &Place, request: ByNames) -> Result<Valu
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for name in names {
         match state.parameters.get(name) {
-            Some(parameter) => found.push(describe(parameter, place, request.with_decryption)),
+            Some(parameter) => {
+                found.push(describe(state, caller, parameter, request.with_decryption))
+            }
             None => missing.push(name),
         }
     }
     Ok(json!({ "Parameters": found, "InvalidParameters": missing }))
 }
 
-fn describe(parameter: &Parameter, place: &Place, decrypt: bool) -> Value {
+fn describe(state: &State, caller: &Caller, parameter: &Parameter, decrypt: bool) -> Value {
     let sealed = parameter.kind == ParameterType::SecureString && !decrypt;
     let name = parameter.name.trim_start_matches('/');
     json!({
@@ -202,7 +158,12 @@ fn describe(parameter: &Parameter, place: &Place, decrypt: bool) -> Value {
         "Type": parameter.kind,
         "Value": if sealed { "AQICAHsealed" } else { &parameter.value },
         "Version": parameter.version,
-        "ARN": format!("arn:{}:ssm:{}:{}:parameter/{name}", place.partition, place.region, place.account),
+        "ARN": format!(
+            "arn:{}:ssm:{}:{}:parameter/{name}",
+            caller.partition,
+            caller.region,
+            state.account(),
+        ),
         "DataType": "text",
     })
 }

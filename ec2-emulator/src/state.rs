@@ -2,13 +2,19 @@
 
 pub(crate) mod grantee;
 pub(crate) mod image;
+pub(crate) mod parameter;
+mod past;
+pub(crate) mod table;
+
+pub(crate) use past::{Past, Version};
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ssm::Parameter;
 use crate::state::image::{Image, Snapshot, is_resource_id};
+use crate::state::parameter::Parameter;
+use crate::state::table::Table;
 use crate::wire::error::ApiError;
 
 /// Block public access for AMIs, as the API spells it.
@@ -36,16 +42,16 @@ impl BlockPublicAccess {
 pub struct State {
     account: String,
     /// By id. Use [`State::add`] to add one with its snapshots.
-    pub images: BTreeMap<String, Image>,
+    pub images: Table<Image>,
     /// By id.
-    pub snapshots: BTreeMap<String, Snapshot>,
+    pub snapshots: Table<Snapshot>,
     /// Ids of images that once were: described by id they give an empty answer, and cannot be
     /// modified.
     pub deregistered: BTreeSet<String>,
     /// Tags of resources that are neither images nor snapshots, by id.
     pub other_tags: BTreeMap<String, BTreeMap<String, String>>,
     /// Parameter Store, by name.
-    pub parameters: BTreeMap<String, Parameter>,
+    pub parameters: Table<Parameter>,
     /// Whether images may be made public at all.
     pub block_public_access: BlockPublicAccess,
     /// Most public images (EC2 User Guide, "AMI quotas": 5 unless raised).
@@ -59,11 +65,11 @@ impl State {
     pub(crate) fn new(account: &str) -> Self {
         Self {
             account: account.to_owned(),
-            images: BTreeMap::new(),
-            snapshots: BTreeMap::new(),
+            images: Table::default(),
+            snapshots: Table::default(),
             deregistered: BTreeSet::new(),
             other_tags: BTreeMap::new(),
-            parameters: BTreeMap::new(),
+            parameters: Table::default(),
             block_public_access: BlockPublicAccess::default(),
             public_image_quota: 5,
             sharing_quota: 1000,
@@ -93,10 +99,8 @@ impl State {
                         encrypted: device.encrypted == Some(true),
                         ..Snapshot::new(id).owned_by(&owner)
                     };
-                    if device.encrypted.is_some() {
+                    if device.encrypted.is_some() || !self.snapshots.contains_key(id) {
                         self.snapshots.insert(id.clone(), snapshot);
-                    } else {
-                        self.snapshots.entry(id.clone()).or_insert(snapshot);
                     }
                 }
             }

@@ -1,7 +1,8 @@
 //! DescribeImageAttribute, ModifyImageAttribute, ResetImageAttribute.
 
 use crate::ec2::launch_permission::{self, PermissionChange};
-use crate::ec2::{Caller, succeeded};
+use crate::ec2::succeeded;
+use crate::engine::run::Caller;
 use crate::state::State;
 use crate::state::image::{Image, ImageState};
 use crate::wire::error::ApiError;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use crate::ec2::{Caller, write_tags};
+use crate::ec2::write_tags;
+use crate::engine::run::Caller;
 use crate::state::State;
 use crate::state::image::{Image, ImageState, is_resource_id, timestamp};
 use crate::wire::error::ApiError;
@@ -58,7 +59,9 @@ pub(crate) fn describe_images(
             .filter(|image| wanted(image))
             .map(|image| (image.image_id.as_str(), image)),
     );
-    out.items("imagesSet", page, |w, image| write_image(w, state, image));
+    out.items("imagesSet", page, |w, image| {
+        w.resource(&image.image_id, |w| write_image(w, state, image));
+    });
     out.optional("nextToken", next);
     Ok(())
 }
@@ -74,7 +77,7 @@ fn named_images<'a>(
     let missing: Vec<&str> = ids
         .iter()
         .filter(|id| {
-            let seen = state.images.get(*id).is_some_and(|image| state.sees(image));
+            let seen = state.images.get(id).is_some_and(|image| state.sees(image));
             !seen && !state.deregistered.contains(*id)
         })
         .map(String::as_str)
@@ -109,7 +112,7 @@ fn candidates<'a>(
         ),
         None => {
             let end = after.map_or(Bound::Unbounded, Bound::Excluded);
-            let range = state.images.range::<str, _>((Bound::Unbounded, end));
+            let range = state.images.range((Bound::Unbounded, end));
             Box::new(range.rev().map(|(_, image)| image))
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ec2::Caller;
+use crate::engine::run::Caller;
 use crate::state::grantee::{Grantee, GranteeKind};
 use crate::state::image::Image;
 use crate::state::{BlockPublicAccess, State};

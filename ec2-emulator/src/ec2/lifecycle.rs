@@ -1,6 +1,7 @@
 //! EnableImage, DisableImage, DeregisterImage.
 
-use crate::ec2::{Caller, succeeded};
+use crate::ec2::succeeded;
+use crate::engine::run::Caller;
 use crate::state::State;
 use crate::state::image::{Image, ImageState};
 use crate::wire::error::ApiError;

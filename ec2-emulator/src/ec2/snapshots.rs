@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::ec2::{Caller, write_tags};
+use crate::ec2::write_tags;
+use crate::engine::run::Caller;
 use crate::state::State;
 use crate::state::image::{Snapshot, is_resource_id};
 use crate::wire::error::ApiError;

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::ec2::{Caller, snapshots, succeeded};
+use crate::ec2::{snapshots, succeeded};
+use crate::engine::run::Caller;
 use crate::state::State;
 use crate::state::image::is_resource_id;
 use crate::wire::error::ApiError;

@@ -10,6 +10,7 @@ use crate::wire::query::Params;
 pub(crate) struct Filter {
     pub(crate) name: String,
     values: Vec<String>,
+    patterns: Vec<Pattern>,
 }
 
 impl Filter {
@@ -26,7 +27,12 @@ impl Filter {
                     format!("The filter '{name}' has no values"),
                 ));
             }
-            filters.push(Self { name, values });
+            let patterns = values.iter().map(|value| Pattern::new(value)).collect();
+            filters.push(Self {
+                name,
+                values,
+                patterns,
+            });
         }
         if filters.iter().map(|f| f.values.len()).sum::<usize>() > 200 {
             return Err(ApiError::new(
@@ -45,7 +51,7 @@ impl Filter {
     }
 
     pub(crate) fn holds_for(&self, text: &str) -> bool {
-        self.values.iter().any(|pattern| matches(pattern, text))
+        self.patterns.iter().any(|pattern| pattern.matches(text))
     }
 
     /// The values, when every one of them stands for itself alone.
@@ -55,59 +61,76 @@ impl Filter {
     }
 }
 
-/// Whether a pattern with `*`, `?` and `\` matches the whole text.
-fn matches(pattern: &str, text: &str) -> bool {
-    #[derive(PartialEq)]
-    enum Token {
-        Any,
-        One,
-        Char(char),
+/// A text with the wildcards `*` (anything) and `?` (one character), which `\` escapes.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    tokens: Vec<Token>,
+}
+
+#[derive(Debug, PartialEq)]
+enum Token {
+    Any,
+    One,
+    Char(char),
+}
+
+impl Pattern {
+    pub(crate) fn new(pattern: &str) -> Self {
+        let mut tokens = Vec::new();
+        let mut chars = pattern.chars();
+        while let Some(c) = chars.next() {
+            tokens.push(match c {
+                '*' => Token::Any,
+                '?' => Token::One,
+                '\\' => Token::Char(chars.next().unwrap_or('\\')),
+                c => Token::Char(c),
+            });
+        }
+        Self { tokens }
     }
-    let mut tokens = Vec::new();
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        tokens.push(match c {
-            '*' => Token::Any,
-            '?' => Token::One,
-            '\\' => Token::Char(chars.next().unwrap_or('\\')),
-            c => Token::Char(c),
-        });
-    }
-    let text: Vec<char> = text.chars().collect();
-    let (mut t, mut p) = (0, 0);
-    // Where to go on when the text stops matching: the last `*`, having swallowed one character
-    // more.
-    let mut retry: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match tokens.get(p) {
-            Some(Token::Any) => {
-                retry = Some((p, t));
-                p += 1;
-            }
-            Some(Token::One) => {
-                t += 1;
-                p += 1;
-            }
-            Some(Token::Char(c)) if *c == text[t] => {
-                t += 1;
-                p += 1;
-            }
-            _ => {
-                let Some((star, swallowed)) = retry else {
-                    return false;
-                };
-                retry = Some((star, swallowed + 1));
-                t = swallowed + 1;
-                p = star + 1;
+
+    /// Whether the whole text is one that the pattern describes.
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        let (mut rest, mut p) = (text.chars(), 0);
+        // Where to go on when the text stops matching: the last `*`, having swallowed one
+        // character more.
+        let mut retry: Option<(usize, std::str::Chars)> = None;
+        loop {
+            let before = rest.clone();
+            let Some(next) = rest.next() else {
+                break;
+            };
+            match self.tokens.get(p) {
+                Some(Token::Any) => {
+                    retry = Some((p, before.clone()));
+                    rest = before;
+                    p += 1;
+                }
+                Some(Token::One) => p += 1,
+                Some(Token::Char(c)) if *c == next => p += 1,
+                _ => {
+                    let Some((star, mut swallowed)) = retry.take() else {
+                        return false;
+                    };
+                    swallowed.next();
+                    rest = swallowed.clone();
+                    retry = Some((star, swallowed));
+                    p = star + 1;
+                }
             }
         }
+        let mut left = self.tokens.iter().skip(p);
+        left.all(|token| *token == Token::Any)
     }
-    tokens[p..].iter().all(|token| *token == Token::Any)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::Pattern;
+
+    fn matches(pattern: &str, text: &str) -> bool {
+        Pattern::new(pattern).matches(text)
+    }
 
     #[test]
     fn wildcards_match_and_can_be_escaped() {

@@ -3,6 +3,13 @@
 
 use crate::wire::error::ApiError;
 
+/// The access key of an `Authorization` header, if there is one.
+pub(crate) fn access_key_id(header: &str) -> Option<String> {
+    let (_, rest) = header.split_once("Credential=")?;
+    let (key, _) = rest.split_once('/')?;
+    Some(key.to_owned())
+}
+
 /// What a request was signed for.
 #[derive(Debug)]
 pub(crate) struct Scope {

@@ -1,17 +1,41 @@
 //! Writing XML: every value escaped, any element leavable out.
 
-/// Builds one document. Elements named in `omit` are left out with all they hold, which is how a
-/// fault makes optional fields disappear from an otherwise true answer.
+use std::mem;
+
+use crate::wire::spoil::{Spoil, Spoils, Verdict};
+
+/// Builds one document, as odd as [`Spoils`] say, and keeps in mind which resources it is about.
 pub(crate) struct Writer<'a> {
     out: String,
-    omit: &'a [String],
+    spoils: &'a Spoils,
+    /// What is spoilt about the resource that is being written.
+    spoil: Option<&'a Spoil>,
+    /// Which elements of it were replaced.
+    replaced: Vec<String>,
+    depth: usize,
+    results: usize,
+    resources: Vec<String>,
+}
+
+/// A document that is complete.
+pub(crate) struct Written {
+    pub(crate) text: String,
+    /// The ids of all resources in it.
+    pub(crate) resources: Vec<String>,
+    /// How many of them are results, not parts of others.
+    pub(crate) results: usize,
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(omit: &'a [String]) -> Self {
+    pub(crate) fn new(spoils: &'a Spoils) -> Self {
         Self {
             out: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"),
-            omit,
+            spoils,
+            spoil: None,
+            replaced: Vec::new(),
+            depth: 0,
+            results: 0,
+            resources: Vec::new(),
         }
     }
 
@@ -26,17 +50,46 @@ impl<'a> Writer<'a> {
         attributes: &str,
         content: impl FnOnce(&mut Self),
     ) {
-        if self.omit.iter().any(|omitted| omitted == name) {
+        let verdict = self.spoils.verdict(self.spoil, name);
+        if matches!(verdict, Verdict::Omitted) {
             return;
         }
         self.out.push('<');
         self.out.push_str(name);
         self.out.push_str(attributes);
         self.out.push('>');
-        content(self);
+        match verdict {
+            Verdict::Replaced(text) => {
+                escape_into(&mut self.out, text);
+                self.replaced.push(name.to_owned());
+            }
+            _ => content(self),
+        }
         self.out.push_str("</");
         self.out.push_str(name);
         self.out.push('>');
+    }
+
+    /// The part of the document that is about one resource.
+    pub(crate) fn resource(&mut self, id: &str, content: impl FnOnce(&mut Self)) {
+        self.resources.push(id.to_owned());
+        if self.depth == 0 {
+            self.results += 1;
+        }
+        let own = self.spoils.of(id);
+        let outer = self.spoil;
+        self.spoil = own.or(outer);
+        let replaced = mem::take(&mut self.replaced);
+        self.depth += 1;
+        content(self);
+        self.depth -= 1;
+        for (name, text) in own.iter().flat_map(|spoil| spoil.replaced()) {
+            if !self.replaced.contains(name) {
+                self.text(name, text);
+            }
+        }
+        self.spoil = outer;
+        self.replaced = replaced;
     }
 
     pub(crate) fn text(&mut self, name: &str, value: impl AsRef<str>) {
@@ -68,8 +121,12 @@ impl<'a> Writer<'a> {
         });
     }
 
-    pub(crate) fn finish(self) -> String {
-        self.out
+    pub(crate) fn finish(self) -> Written {
+        Written {
+            text: self.out,
+            resources: self.resources,
+            results: self.results,
+        }
     }
 }
 
@@ -93,26 +150,54 @@ fn escape_into(out: &mut String, value: &str) {
 mod tests {
     use super::*;
 
+    fn written(spoils: &Spoils, write: impl FnOnce(&mut Writer)) -> String {
+        let mut w = Writer::new(spoils);
+        write(&mut w);
+        let text = w.finish().text;
+        text.lines().last().unwrap_or_default().to_owned()
+    }
+
     #[test]
     fn values_are_escaped() {
-        let mut w = Writer::new(&[]);
-        w.text("value", "<a b=\"c\" d='e'> & \n\u{1}");
-        assert!(w.finish().ends_with(
+        let text = written(&Spoils::default(), |w| {
+            w.text("value", "<a b=\"c\" d='e'> & \n\u{1}");
+        });
+        assert_eq!(
+            text,
             "<value>&lt;a b=&quot;c&quot; d=&apos;e&apos;&gt; &amp; &#10;\u{FFFD}</value>"
-        ));
+        );
     }
 
     #[test]
     fn an_omitted_element_goes_with_all_it_holds() {
-        let omit = [String::from("ebs")];
-        let mut w = Writer::new(&omit);
-        w.element("item", |w| {
-            w.text("deviceName", "/dev/xvda");
-            w.element("ebs", |w| w.flag("encrypted", true));
+        let mut spoils = Spoils::default();
+        spoils.omit(None, vec!["ebs".to_owned()]);
+        let text = written(&spoils, |w| {
+            w.element("item", |w| {
+                w.text("deviceName", "/dev/xvda");
+                w.element("ebs", |w| w.flag("encrypted", true));
+            });
         });
-        assert!(
-            w.finish()
-                .ends_with("<item><deviceName>/dev/xvda</deviceName></item>")
+        assert_eq!(text, "<item><deviceName>/dev/xvda</deviceName></item>");
+    }
+
+    #[test]
+    fn one_resource_alone_is_spoilt() {
+        let mut spoils = Spoils::default();
+        spoils.omit(Some("a"), vec!["id".to_owned()]);
+        let odd = [("x", "odd"), ("new", "<")].map(|(name, text)| (name.into(), text.into()));
+        spoils.replace(Some("a"), odd.into());
+        let text = written(&spoils, |w| {
+            w.items("set", ["a", "b"], |w, id| {
+                w.resource(id, |w| {
+                    w.text("id", id);
+                    w.text("x", "1");
+                });
+            });
+        });
+        assert_eq!(
+            text,
+            "<set><item><x>odd</x><new>&lt;</new></item><item><id>b</id><x>1</x></item></set>"
         );
     }
 }

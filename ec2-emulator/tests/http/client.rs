@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+#[derive(Clone)]
 pub struct Client {
     address: SocketAddr,
+    access_key_id: &'static str,
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -17,8 +20,12 @@ pub struct Answer {
 }
 
 pub fn signature(region: &str, service: &str) -> String {
+    signature_by("AKIDEXAMPLE", region, service)
+}
+
+fn signature_by(access_key_id: &str, region: &str, service: &str) -> String {
     format!(
-        "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260325/{region}/{service}/aws4_request, \
+        "AWS4-HMAC-SHA256 Credential={access_key_id}/20260325/{region}/{service}/aws4_request, \
          SignedHeaders=host;x-amz-date, Signature=0000"
     )
 }
@@ -31,7 +38,24 @@ pub fn form(parameters: &[(&str, &str)]) -> String {
 
 impl Client {
     pub fn new(address: SocketAddr) -> Self {
-        Self { address }
+        Self {
+            address,
+            access_key_id: "AKIDEXAMPLE",
+            patience: Duration::from_secs(20),
+        }
+    }
+
+    /// The same, waiting so long for an answer.
+    pub fn patient_for(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The same with another access key.
+    pub fn signing_as(self, access_key_id: &'static str) -> Self {
+        Self {
+            access_key_id,
+            ..self
+        }
     }
 
     /// A signed EC2 call that gets an answer.
@@ -42,7 +66,7 @@ impl Client {
     pub fn try_ec2(&self, action: &str, parameters: &[(&str, &str)]) -> io::Result<Answer> {
         let mut all = vec![("Action", action), ("Version", "2016-11-15")];
         all.extend(parameters);
-        let signature = signature("us-east-1", "ec2");
+        let signature = signature_by(self.access_key_id, "us-east-1", "ec2");
         self.send("POST", "/", &[("Authorization", &signature)], &form(&all))
     }
 
@@ -76,7 +100,7 @@ impl Client {
         body: &str,
     ) -> io::Result<Answer> {
         let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(self.patience))?;
         write_request(&mut stream, method, target, headers, body)?;
         read_answer(&mut BufReader::new(stream))
     }

@@ -1,9 +1,11 @@
 //! The emulator over real HTTP, with a client that knows nothing of it but the wire.
 
+mod acts;
 mod client;
 mod control;
 mod describe;
 mod faults;
+mod gates;
 mod lifecycle;
 mod modify;
 mod parameters;
