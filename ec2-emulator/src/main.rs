@@ -3,19 +3,21 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ec2_emulator::{Buckets, Config, Emulator};
+use ec2_emulator::{Buckets, Config, Emulator, Lag};
 
 const USAGE: &str = "\
 A strict stand-in for the EC2 and Parameter Store calls that ami-warden makes.
 
 usage: ec2-emulator [--listen ADDRESS:PORT] [--account ID] [--region REGION] [--seed FILE.json]
-                    [--latency-ms N] [--largest-page N] [--buckets] [--tls CHAIN.pem,KEY.pem]
+                    [--latency-ms N] [--lag-ms N] [--largest-page N] [--buckets]
+                    [--tls CHAIN.pem,KEY.pem]
 
   --listen        where to listen (127.0.0.1:0, a free port)
   --account       the account that all requests come from (111122223333)
   --region        the only Region that requests may be signed for (any)
   --seed          what is there from the start
   --latency-ms    how long every answer takes at least (0)
+  --lag-ms        how far every read lags behind every write (0)
   --largest-page  no page holds more than this (no limit)
   --buckets       limit the request rate as EC2 does by default
   --tls           HTTPS with this certificate and key (needs the feature `tls`)
@@ -77,6 +79,10 @@ fn parse(arguments: Vec<String>) -> Result<Config, String> {
             }
             "--latency-ms" => {
                 config.latency = Duration::from_millis(value.parse().map_err(|e| bad(&e))?);
+            }
+            "--lag-ms" => {
+                let ms = value.parse().map_err(|e| bad(&e))?;
+                config.lags = vec![Lag::new(Duration::from_millis(ms))];
             }
             "--largest-page" => config.largest_page = Some(value.parse().map_err(|e| bad(&e))?),
             #[cfg(feature = "tls")]

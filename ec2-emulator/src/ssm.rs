@@ -80,7 +80,7 @@ fn get_parameters_by_path(
         None => "",
         Some(token) => token
             .strip_prefix("after=")
-            .filter(|name| name.starts_with(&below))
+            .filter(|name| name.is_empty() || name.starts_with(&below))
             .ok_or_else(|| ApiError::new("InvalidNextToken", "The specified token isn't valid."))?,
     };
     let mut found = state
@@ -99,8 +99,10 @@ fn get_parameters_by_path(
             .map(|parameter| describe(state, caller, parameter, request.with_decryption))
             .collect::<Vec<_>>(),
     });
-    if let (Some(last), Some(_)) = (page.last(), found.peek()) {
-        answer["NextToken"] = json!(format!("after={}", last.name));
+    if found.peek().is_some() {
+        // An empty page leads to where it began.
+        let last = page.last().map_or(after, |parameter| &parameter.name);
+        answer["NextToken"] = json!(format!("after={last}"));
     }
     Ok(answer)
 }

@@ -1,5 +1,6 @@
 //! DescribeImageAttribute, ModifyImageAttribute, ResetImageAttribute.
 
+use crate::ec2::images::write_product_codes;
 use crate::ec2::launch_permission::{self, PermissionChange};
 use crate::ec2::succeeded;
 use crate::engine::run::Caller;
@@ -21,20 +22,8 @@ pub(crate) fn describe(
     let dry_run = params.finish()?;
     let image = state.own_image(&id)?;
     dry_run.permitted()?;
-    let value = |out: &mut Writer, value: Option<&String>| {
-        out.element(&attribute, |w| w.optional("value", value));
-    };
-    out.text("imageId", &id);
     match attribute.as_str() {
-        "launchPermission" => out.items("launchPermission", &image.launch_permissions, |w, g| {
-            w.text(g.kind().element(), g.as_str());
-        }),
-        "description" => value(out, image.description.as_ref()),
-        "imdsSupport" => value(out, image.imds_support.as_ref()),
-        "productCodes" => out.items("productCodes", &image.product_codes, |w, code| {
-            w.text("productCode", code);
-            w.text("type", "marketplace");
-        }),
+        "launchPermission" | "description" | "imdsSupport" | "productCodes" => {}
         // The API Reference: "The block device mapping […] results in the Client.AuthFailure
         // error."
         "blockDeviceMapping" => return Err(ApiError::image_not_yours(&id)),
@@ -46,7 +35,26 @@ pub(crate) fn describe(
             ));
         }
     }
+    out.resource(&id, |w| {
+        w.text("imageId", &id);
+        write_attribute(w, image, &attribute);
+    });
     Ok(())
+}
+
+fn write_attribute(w: &mut Writer, image: &Image, attribute: &str) {
+    let value = match attribute {
+        "launchPermission" => {
+            w.items("launchPermission", &image.launch_permissions, |w, g| {
+                w.text(g.kind().element(), g.as_str());
+            });
+            return;
+        }
+        "productCodes" => return write_product_codes(w, image),
+        "description" => image.description.as_ref(),
+        _ => image.imds_support.as_ref(),
+    };
+    w.element(attribute, |w| w.optional("value", value));
 }
 
 /// What one ModifyImageAttribute is about.

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use crate::ec2::write_tags;
 use crate::engine::run::Caller;
 use crate::state::State;
-use crate::state::image::{Image, ImageState, is_resource_id, timestamp};
+use crate::state::image::{BlockDevice, Image, ImageState, is_resource_id, timestamp};
 use crate::wire::error::ApiError;
 use crate::wire::filter::Filter;
 use crate::wire::page::Paging;
@@ -157,10 +157,7 @@ fn write_image(w: &mut Writer, state: &State, image: &Image) {
     w.flag("isPublic", image.is_public());
     w.text("creationDate", timestamp(image.creation_date));
     if !image.product_codes.is_empty() {
-        w.items("productCodes", &image.product_codes, |w, code| {
-            w.text("productCode", code);
-            w.text("type", "marketplace");
-        });
+        write_product_codes(w, image);
     }
     w.text("architecture", &image.architecture);
     w.text("imageType", "machine");
@@ -176,26 +173,40 @@ fn write_image(w: &mut Writer, state: &State, image: &Image) {
         ImageState::Pending => &[],
         _ => image.block_devices.as_slice(),
     };
-    w.items("blockDeviceMapping", devices, |w, device| {
-        w.text("deviceName", &device.device_name);
-        if let Some(virtual_name) = &device.virtual_name {
-            w.text("virtualName", virtual_name);
-            return;
-        }
-        w.element("ebs", |w| {
-            w.optional("snapshotId", device.snapshot_id.as_ref());
-            w.text("volumeSize", device.volume_size.to_string());
-            w.flag("deleteOnTermination", true);
-            w.text("volumeType", "gp3");
-            if let Some(encrypted) = device.encrypted {
-                w.flag("encrypted", encrypted);
-            }
-        });
-    });
+    w.items("blockDeviceMapping", devices, write_device);
     w.text("virtualizationType", "hvm");
     write_tags(w, &image.tags);
     w.text("hypervisor", "xen");
     w.optional("imdsSupport", image.imds_support.as_ref());
     w.optional("deprecationTime", image.deprecation_time.map(timestamp));
     w.optional("sourceImageId", image.source_image_id.as_ref());
+}
+
+fn write_device(w: &mut Writer, device: &BlockDevice) {
+    w.text("deviceName", &device.device_name);
+    if let Some(virtual_name) = &device.virtual_name {
+        w.text("virtualName", virtual_name);
+        return;
+    }
+    match &device.snapshot_id {
+        Some(id) => w.element("ebs", |w| w.resource(id, |w| write_volume(w, device))),
+        None => w.element("ebs", |w| write_volume(w, device)),
+    }
+}
+
+fn write_volume(w: &mut Writer, device: &BlockDevice) {
+    w.optional("snapshotId", device.snapshot_id.as_ref());
+    w.text("volumeSize", device.volume_size.to_string());
+    w.flag("deleteOnTermination", true);
+    w.text("volumeType", "gp3");
+    if let Some(encrypted) = device.encrypted {
+        w.flag("encrypted", encrypted);
+    }
+}
+
+pub(crate) fn write_product_codes(w: &mut Writer, image: &Image) {
+    w.items("productCodes", &image.product_codes, |w, code| {
+        w.text("productCode", code);
+        w.text("type", "marketplace");
+    });
 }

@@ -68,15 +68,7 @@ pub(crate) fn describe_snapshots(
         .map(|snapshot| (snapshot.snapshot_id.as_str(), snapshot));
     let (page, next) = paging.cut(found);
     out.items("snapshotSet", page, |w, snapshot| {
-        w.text("snapshotId", &snapshot.snapshot_id);
-        w.text("status", "completed");
-        w.text("progress", "100%");
-        w.optional("ownerId", snapshot.owner_id.as_ref());
-        w.text("volumeSize", snapshot.volume_size.to_string());
-        w.flag("encrypted", snapshot.encrypted);
-        w.optional("kmsKeyId", snapshot.kms_key_id.as_ref());
-        w.text("storageTier", "standard");
-        write_tags(w, &snapshot.tags);
+        w.resource(&snapshot.snapshot_id, |w| write_snapshot(w, snapshot));
     });
     out.optional("nextToken", next);
     Ok(())
@@ -108,4 +100,16 @@ fn holds(filter: &Filter, snapshot: &Snapshot) -> bool {
         "owner-id" => filter.holds_for(snapshot.owner_id.as_deref().unwrap_or_default()),
         _ => filter.holds_for(if snapshot.encrypted { "true" } else { "false" }),
     }
+}
+
+fn write_snapshot(w: &mut Writer, snapshot: &Snapshot) {
+    w.text("snapshotId", &snapshot.snapshot_id);
+    w.text("status", "completed");
+    w.text("progress", "100%");
+    w.optional("ownerId", snapshot.owner_id.as_ref());
+    w.text("volumeSize", snapshot.volume_size.to_string());
+    w.flag("encrypted", snapshot.encrypted);
+    w.optional("kmsKeyId", snapshot.kms_key_id.as_ref());
+    w.text("storageTier", "standard");
+    write_tags(w, &snapshot.tags);
 }

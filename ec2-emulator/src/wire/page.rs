@@ -57,7 +57,8 @@ impl Paging {
 
     /// The id after which this page begins.
     pub(crate) fn after(&self) -> Option<&str> {
-        self.after.as_deref()
+        // Empty in the token of an empty first page.
+        self.after.as_deref().filter(|after| !after.is_empty())
     }
 
     /// Cuts one page off items that begin after [`Paging::after`]; the token is there when more
@@ -68,7 +69,8 @@ impl Paging {
     ) -> (Vec<T>, Option<String>) {
         let size = self.size.unwrap_or(usize::MAX);
         let mut page = Vec::new();
-        let mut last = "";
+        // An empty page leads to where it began.
+        let mut last = self.after().unwrap_or_default();
         for (id, item) in items {
             if page.len() == size {
                 // Characters that must be encoded in a form, so that a client that does not is

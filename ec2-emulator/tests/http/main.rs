@@ -6,10 +6,12 @@ mod control;
 mod describe;
 mod faults;
 mod gates;
+mod lags;
 mod lifecycle;
 mod modify;
 mod parameters;
 mod protocol;
+mod spoilt;
 mod tags;
 
 use client::Client;
