@@ -100,7 +100,12 @@ impl Emulator {
 
     /// Adds a parameter to Parameter Store, or replaces it.
     pub fn put_parameter(&self, name: &str, value: &str, kind: ParameterType) {
-        self.edit(|state| state.put_parameter(Parameter::new(name, value, kind)));
+        self.put(Parameter::new(name, value, kind));
+    }
+
+    /// The same with all that a parameter has.
+    pub fn put(&self, parameter: Parameter) {
+        self.edit(|state| state.put_parameter(parameter));
     }
 
     /// Looks at the state or changes it, between two requests.

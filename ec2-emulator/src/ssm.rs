@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::engine::run::Caller;
-use crate::state::State;
 use crate::state::parameter::{Parameter, ParameterType};
+use crate::state::{State, epoch};
 use crate::wire::error::ApiError;
 
 /// Carries out the operation of an `X-Amz-Target` header, without its `AmazonSSM.`.
@@ -152,20 +152,20 @@ fn get_parameters(state: &State, caller: &Caller, request: ByNames) -> Result<Va
     Ok(json!({ "Parameters": found, "InvalidParameters": missing }))
 }
 
+/// What stands for the value of a SecureString that is not decrypted.
+const CIPHERTEXT: &str = "AQICAHgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";
+
 fn describe(state: &State, caller: &Caller, parameter: &Parameter, decrypt: bool) -> Value {
     let sealed = parameter.kind == ParameterType::SecureString && !decrypt;
+    let (partition, region, account) = (caller.partition, &caller.region, state.account());
     let name = parameter.name.trim_start_matches('/');
     json!({
         "Name": parameter.name,
         "Type": parameter.kind,
-        "Value": if sealed { "AQICAHsealed" } else { &parameter.value },
+        "Value": if sealed { CIPHERTEXT } else { &parameter.value },
         "Version": parameter.version,
-        "ARN": format!(
-            "arn:{}:ssm:{}:{}:parameter/{name}",
-            caller.partition,
-            caller.region,
-            state.account(),
-        ),
-        "DataType": "text",
+        "LastModifiedDate": epoch::seconds(parameter.last_modified_date),
+        "ARN": format!("arn:{partition}:ssm:{region}:{account}:parameter/{name}"),
+        "DataType": parameter.data_type,
     })
 }

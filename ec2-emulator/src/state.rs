@@ -1,5 +1,6 @@
 //! Everything the emulated account and Region hold, and its JSON form.
 
+pub(crate) mod epoch;
 pub(crate) mod grantee;
 pub(crate) mod image;
 pub(crate) mod parameter;
