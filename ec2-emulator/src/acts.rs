@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::state::grantee::Grantee;
 use crate::state::image::{Image, ImageState};
 use crate::state::parameter::Parameter;
+use crate::state::watermark::{ScanResults, Watermark};
 use crate::state::{BlockPublicAccess, Seed, State};
 
 /// One change by hand.
@@ -55,6 +56,20 @@ pub enum Act {
         image_id: String,
         /// None: never.
         at: Option<DateTime<Utc>>,
+    },
+    /// Attaches a watermark to an image, `ACCOUNT:NAME`.
+    AddWatermark {
+        /// The image.
+        image_id: String,
+        /// The watermark.
+        watermark_key: String,
+    },
+    /// A scan of an image ends, or its results go.
+    SetScanResults {
+        /// The image.
+        image_id: String,
+        /// None: as if it had never been scanned.
+        scan_results: Option<ScanResults>,
     },
     /// Adds launch permissions.
     Share {
@@ -170,6 +185,17 @@ fn on_image(state: &mut State, act: Act) -> Result<(), ActError> {
             image(state, &image_id)?.description = description;
         }
         Act::SetDeprecation { image_id, at } => image(state, &image_id)?.deprecation_time = at,
+        Act::AddWatermark {
+            image_id,
+            watermark_key,
+        } => {
+            let watermark = Watermark::new(&watermark_key);
+            image(state, &image_id)?.watermarks.push(watermark);
+        }
+        Act::SetScanResults {
+            image_id,
+            scan_results,
+        } => image(state, &image_id)?.scan_results = scan_results,
         Act::Share { image_id, with } => image(state, &image_id)?.launch_permissions.extend(with),
         Act::Unshare { image_id, with } => {
             let image = image(state, &image_id)?;

@@ -1,6 +1,8 @@
 //! The EC2 actions, and nothing beside them: what is not in [`find`] is an `InvalidAction`.
 
 mod attributes;
+mod image_filters;
+mod image_xml;
 mod images;
 mod launch_permission;
 mod lifecycle;

@@ -1,11 +1,14 @@
 //! Everything the emulated account and Region hold, and its JSON form.
 
+pub(crate) mod block_device;
 pub(crate) mod epoch;
 pub(crate) mod grantee;
 pub(crate) mod image;
 pub(crate) mod parameter;
 mod past;
+pub(crate) mod snapshot;
 pub(crate) mod table;
+pub(crate) mod watermark;
 
 pub(crate) use past::{Past, Version};
 
@@ -13,8 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::image::{Image, Snapshot, is_resource_id};
+use crate::state::image::{Image, is_resource_id};
 use crate::state::parameter::Parameter;
+use crate::state::snapshot::Snapshot;
 use crate::state::table::Table;
 use crate::wire::error::ApiError;
 
@@ -98,6 +102,7 @@ impl State {
                     let snapshot = Snapshot {
                         volume_size: device.volume_size,
                         encrypted: device.encrypted == Some(true),
+                        kms_key_id: device.kms_key_id.clone(),
                         ..Snapshot::new(id).owned_by(&owner)
                     };
                     if device.encrypted.is_some() || !self.snapshots.contains_key(id) {

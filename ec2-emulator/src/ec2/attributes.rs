@@ -1,6 +1,6 @@
 //! DescribeImageAttribute, ModifyImageAttribute, ResetImageAttribute.
 
-use crate::ec2::images::write_product_codes;
+use crate::ec2::image_xml::write_product_codes;
 use crate::ec2::launch_permission::{self, PermissionChange};
 use crate::ec2::succeeded;
 use crate::engine::run::Caller;
@@ -50,7 +50,7 @@ fn write_attribute(w: &mut Writer, image: &Image, attribute: &str) {
             });
             return;
         }
-        "productCodes" => return write_product_codes(w, image),
+        "productCodes" => return write_product_codes(w, &image.product_codes),
         "description" => image.description.as_ref(),
         _ => image.imds_support.as_ref(),
     };

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use crate::ec2::write_tags;
+use crate::ec2::image_filters::{check, holds};
+use crate::ec2::image_xml::write_image;
 use crate::engine::run::Caller;
 use crate::state::State;
-use crate::state::image::{BlockDevice, Image, ImageState, is_resource_id, timestamp};
+use crate::state::image::{Image, ImageState, is_resource_id};
 use crate::wire::error::ApiError;
 use crate::wire::filter::Filter;
 use crate::wire::page::Paging;
@@ -123,90 +124,4 @@ fn is_owner(state: &State, image: &Image, owner: &str) -> bool {
         "self" => state.owns(image),
         id => image.owner_id.as_deref() == Some(id),
     }
-}
-
-fn check(filter: &Filter) -> Result<(), ApiError> {
-    match filter.name.as_str() {
-        "image-id" | "tag-key" | "is-public" | "state" | "name" | "owner-id" => Ok(()),
-        name if name.starts_with("tag:") => Ok(()),
-        _ => Err(filter.unknown()),
-    }
-}
-
-fn holds(filter: &Filter, image: &Image) -> bool {
-    match filter.name.as_str() {
-        "image-id" => filter.holds_for(&image.image_id),
-        "tag-key" => image.tags.keys().any(|key| filter.holds_for(key)),
-        "is-public" => filter.holds_for(if image.is_public() { "true" } else { "false" }),
-        "state" => filter.holds_for(image.state.as_str()),
-        "name" => filter.holds_for(&image.name),
-        "owner-id" => filter.holds_for(image.owner_id.as_deref().unwrap_or_default()),
-        name => name
-            .strip_prefix("tag:")
-            .and_then(|key| image.tags.get(key))
-            .is_some_and(|value| filter.holds_for(value)),
-    }
-}
-
-fn write_image(w: &mut Writer, state: &State, image: &Image) {
-    let owner = image.owner_id.as_deref().unwrap_or(state.account());
-    w.text("imageId", &image.image_id);
-    w.text("imageLocation", format!("{owner}/{}", image.name));
-    w.text("imageState", image.state.as_str());
-    w.text("imageOwnerId", owner);
-    w.flag("isPublic", image.is_public());
-    w.text("creationDate", timestamp(image.creation_date));
-    if !image.product_codes.is_empty() {
-        write_product_codes(w, image);
-    }
-    w.text("architecture", &image.architecture);
-    w.text("imageType", "machine");
-    w.text("name", &image.name);
-    w.optional("description", image.description.as_ref());
-    let root = image.block_devices.first();
-    let ebs = root.is_none_or(|device| device.is_ebs());
-    w.text("rootDeviceType", if ebs { "ebs" } else { "instance-store" });
-    w.optional("rootDeviceName", root.map(|device| &device.device_name));
-    // What the mapping of a pending image holds is not documented: nothing here, so that nobody
-    // relies on it.
-    let devices = match image.state {
-        ImageState::Pending => &[],
-        _ => image.block_devices.as_slice(),
-    };
-    w.items("blockDeviceMapping", devices, write_device);
-    w.text("virtualizationType", "hvm");
-    write_tags(w, &image.tags);
-    w.text("hypervisor", "xen");
-    w.optional("imdsSupport", image.imds_support.as_ref());
-    w.optional("deprecationTime", image.deprecation_time.map(timestamp));
-    w.optional("sourceImageId", image.source_image_id.as_ref());
-}
-
-fn write_device(w: &mut Writer, device: &BlockDevice) {
-    w.text("deviceName", &device.device_name);
-    if let Some(virtual_name) = &device.virtual_name {
-        w.text("virtualName", virtual_name);
-        return;
-    }
-    match &device.snapshot_id {
-        Some(id) => w.element("ebs", |w| w.resource(id, |w| write_volume(w, device))),
-        None => w.element("ebs", |w| write_volume(w, device)),
-    }
-}
-
-fn write_volume(w: &mut Writer, device: &BlockDevice) {
-    w.optional("snapshotId", device.snapshot_id.as_ref());
-    w.text("volumeSize", device.volume_size.to_string());
-    w.flag("deleteOnTermination", true);
-    w.text("volumeType", "gp3");
-    if let Some(encrypted) = device.encrypted {
-        w.flag("encrypted", encrypted);
-    }
-}
-
-pub(crate) fn write_product_codes(w: &mut Writer, image: &Image) {
-    w.items("productCodes", &image.product_codes, |w, code| {
-        w.text("productCode", code);
-        w.text("type", "marketplace");
-    });
 }

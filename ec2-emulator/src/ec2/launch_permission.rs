@@ -162,6 +162,15 @@ fn check_public(state: &State, image: &Image) -> Result<(), ApiError> {
             format!("Images with a product code ({code}) can’t be made public."),
         ));
     }
+    if let Some(watermark) = image.watermarks.first() {
+        // EC2 User Guide, "AMI watermarks": "You can't […] make AMIs public if they have a
+        // watermark". No real answer is known: the code is that of encrypted images.
+        let key = &watermark.watermark_key;
+        return Err(ApiError::new(
+            "UnsupportedOperation",
+            format!("Images with a watermark ({key}) can’t be made public."),
+        ));
+    }
     if state.block_public_access == BlockPublicAccess::BlockNewSharing {
         return Err(ApiError::new(
             "OperationNotPermitted",

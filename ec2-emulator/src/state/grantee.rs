@@ -81,6 +81,11 @@ impl Grantee {
         self.0 == "all"
     }
 
+    /// Whether snapshots can be shared with it: organizations and OUs cannot have them.
+    pub(crate) fn may_copy(&self) -> bool {
+        matches!(self.kind(), GranteeKind::Group | GranteeKind::UserId)
+    }
+
     pub(crate) fn kind(&self) -> GranteeKind {
         kind_of(&self.0).expect("checked when it was made")
     }

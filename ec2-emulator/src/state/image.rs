@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, DurationRound, Months, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::state::block_device::BlockDevice;
 use crate::state::grantee::Grantee;
+use crate::state::snapshot::Snapshot;
+use crate::state::watermark::{ScanResults, Watermark};
 
 /// The states of the EC2 API model (`ImageState`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -39,121 +42,6 @@ impl ImageState {
     }
 }
 
-/// One entry of an image's block device mapping: an EBS volume, or an instance-store volume when it
-/// has a virtual name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct BlockDevice {
-    /// For example `/dev/xvda`.
-    pub device_name: String,
-    /// None: a volume that is created empty.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub snapshot_id: Option<String>,
-    /// What the mapping itself says; none leaves the element out, as EC2 does now and then.
-    #[serde(default)]
-    pub encrypted: Option<bool>,
-    /// In GiB.
-    #[serde(default = "eight")]
-    pub volume_size: u32,
-    /// For example `ephemeral0`: makes it an instance-store volume, and everything else but the
-    /// device name is unused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub virtual_name: Option<String>,
-}
-
-fn eight() -> u32 {
-    8
-}
-
-impl BlockDevice {
-    /// An EBS volume from a snapshot; the mapping says that it is not encrypted.
-    pub fn ebs(device_name: &str, snapshot_id: &str) -> Self {
-        Self {
-            snapshot_id: Some(snapshot_id.to_owned()),
-            ..Self::empty(device_name)
-        }
-    }
-
-    /// An EBS volume without a snapshot; the mapping says that it is not encrypted.
-    pub fn empty(device_name: &str) -> Self {
-        Self {
-            device_name: device_name.to_owned(),
-            snapshot_id: None,
-            encrypted: Some(false),
-            volume_size: eight(),
-            virtual_name: None,
-        }
-    }
-
-    /// An instance-store volume.
-    pub fn instance_store(device_name: &str, virtual_name: &str) -> Self {
-        Self {
-            encrypted: None,
-            virtual_name: Some(virtual_name.to_owned()),
-            ..Self::empty(device_name)
-        }
-    }
-
-    /// What the mapping says about encryption; `None` leaves it unsaid.
-    pub fn encrypted(mut self, encrypted: impl Into<Option<bool>>) -> Self {
-        self.encrypted = encrypted.into();
-        self
-    }
-
-    pub(crate) fn is_ebs(&self) -> bool {
-        self.virtual_name.is_none()
-    }
-}
-
-/// A snapshot. Only the owner sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct Snapshot {
-    /// `snap-` and 8 or 17 hexadecimal digits.
-    pub snapshot_id: String,
-    /// None when added: the emulator's account.
-    #[serde(default)]
-    pub owner_id: Option<String>,
-    /// The truth, whatever a mapping says.
-    #[serde(default)]
-    pub encrypted: bool,
-    /// The key's ARN, if the answer is to name one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kms_key_id: Option<String>,
-    /// In GiB.
-    #[serde(default = "eight")]
-    pub volume_size: u32,
-    /// Its tags.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<String, String>,
-}
-
-impl Snapshot {
-    /// An unencrypted snapshot of the emulator's account.
-    pub fn new(snapshot_id: &str) -> Self {
-        Self {
-            snapshot_id: snapshot_id.to_owned(),
-            owner_id: None,
-            encrypted: false,
-            kms_key_id: None,
-            volume_size: eight(),
-            tags: BTreeMap::new(),
-        }
-    }
-
-    /// Makes it an encrypted one.
-    pub fn encrypted(mut self) -> Self {
-        self.encrypted = true;
-        self
-    }
-
-    /// Makes it another account's, so that it cannot be seen.
-    pub fn owned_by(mut self, account: &str) -> Self {
-        self.owner_id = Some(account.to_owned());
-        self
-    }
-}
-
 /// An image, with defaults for all but the id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", try_from = "ImageSeed")]
@@ -177,7 +65,7 @@ pub struct Image {
     pub tags: BTreeMap<String, String>,
     /// Default: one unencrypted EBS volume, `/dev/xvda`. The first one is the root device.
     pub block_devices: Vec<BlockDevice>,
-    /// All of them of type `marketplace`.
+    /// All of them of type `marketplace`. An empty one is shown without its code.
     pub product_codes: Vec<String>,
     /// Who may launch it; whether the image is public follows from this.
     pub launch_permissions: BTreeSet<Grantee>,
@@ -187,9 +75,27 @@ pub struct Image {
     /// When it is, or was, deprecated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deprecation_time: Option<DateTime<Utc>>,
+    /// What answers show as its deprecation time, whatever that is: any text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deprecation_text: Option<String>,
     /// Set on copies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source_image_id: Option<String>,
+    /// What nobody may make public.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub watermarks: Vec<Watermark>,
+    /// None: never scanned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scan_results: Option<ScanResults>,
+    /// None: as the first block device says, `ebs` without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_device_type: Option<String>,
+    /// None: the name of the first block device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_device_name: Option<String>,
+    /// When it was last launched, if EC2 knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_launched_time: Option<DateTime<Utc>>,
     /// The snapshots to add with the image. None: one for each snapshot its mapping names,
     /// encrypted as the mapping says (unsaid means not encrypted). An empty list: none, so that
     /// nobody can look them up. Empty on images that have been added: the snapshots are then in
@@ -199,7 +105,7 @@ pub struct Image {
 }
 
 /// The JSON form: everything but the id may be left out.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct ImageSeed {
     image_id: String,
@@ -219,7 +125,14 @@ struct ImageSeed {
     launch_permissions: BTreeSet<Grantee>,
     imds_support: Option<String>,
     deprecation_time: Option<DateTime<Utc>>,
+    deprecation_text: Option<String>,
     source_image_id: Option<String>,
+    #[serde(default)]
+    watermarks: Vec<Watermark>,
+    scan_results: Option<ScanResults>,
+    root_device_type: Option<String>,
+    root_device_name: Option<String>,
+    last_launched_time: Option<DateTime<Utc>>,
     snapshots: Option<Vec<Snapshot>>,
 }
 
@@ -248,7 +161,13 @@ impl TryFrom<ImageSeed> for Image {
             launch_permissions: seed.launch_permissions,
             imds_support: seed.imds_support,
             deprecation_time: seed.deprecation_time,
+            deprecation_text: seed.deprecation_text,
             source_image_id: seed.source_image_id,
+            watermarks: seed.watermarks,
+            scan_results: seed.scan_results,
+            root_device_type: seed.root_device_type,
+            root_device_name: seed.root_device_name,
+            last_launched_time: seed.last_launched_time,
             snapshots: seed.snapshots,
             image_id: seed.image_id,
         })
@@ -264,20 +183,7 @@ impl Image {
     pub fn new(image_id: impl Into<String>) -> Self {
         let seed = ImageSeed {
             image_id: image_id.into(),
-            name: None,
-            description: None,
-            state: ImageState::default(),
-            owner_id: None,
-            creation_date: None,
-            architecture: None,
-            tags: BTreeMap::new(),
-            block_devices: None,
-            product_codes: Vec::new(),
-            launch_permissions: BTreeSet::new(),
-            imds_support: None,
-            deprecation_time: None,
-            source_image_id: None,
-            snapshots: None,
+            ..ImageSeed::default()
         };
         Self::try_from(seed).unwrap_or_else(|message| panic!("{message}"))
     }
@@ -332,6 +238,40 @@ impl Image {
     pub fn deprecated(mut self, at: DateTime<Utc>) -> Self {
         self.deprecation_time = Some(at);
         self
+    }
+
+    /// Has answers show this text for a deprecation time.
+    pub fn deprecation_text(mut self, text: &str) -> Self {
+        self.deprecation_text = Some(text.to_owned());
+        self
+    }
+
+    /// Attaches a watermark, `ACCOUNT:NAME`.
+    pub fn watermark(mut self, key: &str) -> Self {
+        self.watermarks.push(Watermark::new(key));
+        self
+    }
+
+    /// Says that it was scanned, and the highest severity of what was found: `low` for example.
+    pub fn scanned<'a>(mut self, severity: impl Into<Option<&'a str>>) -> Self {
+        self.scan_results = Some(ScanResults::new(severity.into()));
+        self
+    }
+
+    /// Says which device is the root device, whether or not the mapping has it.
+    pub fn root_device(mut self, kind: &str, name: &str) -> Self {
+        self.root_device_type = Some(kind.to_owned());
+        self.root_device_name = Some(name.to_owned());
+        self
+    }
+
+    /// Encrypts every EBS volume of its mapping with the key of this ARN.
+    pub fn encrypted_with(self, kms_key_id: &str) -> Self {
+        let mut image = self.encrypted();
+        for device in image.block_devices.iter_mut().filter(|d| d.is_ebs()) {
+            device.kms_key_id = Some(kms_key_id.to_owned());
+        }
+        image
     }
 
     /// Encrypts every EBS volume of its mapping.
@@ -416,6 +356,24 @@ impl Image {
             .iter()
             .map(ToString::to_string)
             .collect()
+    }
+
+    /// `ebs` or `instance-store`, of the root device.
+    pub(crate) fn root_type(&self) -> &str {
+        if let Some(kind) = &self.root_device_type {
+            return kind;
+        }
+        match self.block_devices.first() {
+            Some(device) if device.virtual_name.is_some() => "instance-store",
+            _ => "ebs",
+        }
+    }
+
+    /// The device name of the root device.
+    pub(crate) fn root_name(&self) -> Option<&str> {
+        let first = self.block_devices.first();
+        let name = self.root_device_name.as_deref();
+        name.or(first.map(|device| device.device_name.as_str()))
     }
 
     /// Two years after creation, to the minute: when EC2 deprecates a public image at the latest.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::state::State;
-use crate::state::image::{Image, Snapshot};
+use crate::state::image::Image;
 use crate::state::parameter::Parameter;
+use crate::state::snapshot::Snapshot;
 use crate::state::table;
 
 /// One resource as it was at some time.

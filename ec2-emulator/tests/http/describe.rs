@@ -1,4 +1,6 @@
-use ec2_emulator::{BlockDevice, BlockPublicAccess, Config, Image, ImageState, Snapshot};
+use ec2_emulator::{
+    BlockDevice, BlockPublicAccess, Config, Image, ImageState, ScanResults, Snapshot, Watermark,
+};
 
 use crate::{FRIEND, ID, ORGANIZATION, OTHER_ID, UNIT, with, with_config};
 
@@ -74,6 +76,136 @@ fn what_is_unset_is_left_out() {
     ] {
         assert_eq!(answer.text(element), None, "{}", answer.body);
     }
+}
+
+#[test]
+fn watermarks_and_scan_results_are_described() {
+    let time = |text: &str| text.parse().expect("a time");
+    let watermark = Watermark {
+        source_image_region: Some("eu-west-1".to_owned()),
+        source_image_id: Some(OTHER_ID.to_owned()),
+        source_image_creation_time: Some(time("2026-03-25T16:30:25Z")),
+        watermark_creation_time: time("2026-03-26T16:30:25.250Z"),
+        ..Watermark::new("444455556666:approved & <signed>")
+    };
+    let scan = ScanResults {
+        finding_scan_date: Some(time("2026-11-01T00:00:00Z")),
+        high_fix_available_since: Some(time("2026-10-01T00:00:00Z")),
+        ..ScanResults::new(Some("high"))
+    };
+    let mut image = Image::new(ID).watermark("111122223333:plain");
+    image.watermarks[0].watermark_creation_time = time("2026-03-25T00:00:00Z");
+    image.watermarks.push(watermark);
+    image.scan_results = Some(scan);
+    let clean = Image::new(OTHER_ID).scanned(None);
+    let (_emulator, client) = with([image, clean]);
+    let answer = client.ec2("DescribeImages", &[("ImageId.1", ID)]);
+    assert_eq!(
+        answer.text("imageWatermarkSet"),
+        Some(
+            "<item><watermarkKey>111122223333:plain</watermarkKey>\
+             <watermarkCreationTime>2026-03-25T00:00:00.000Z</watermarkCreationTime></item>\
+             <item><watermarkKey>444455556666:approved &amp; &lt;signed&gt;</watermarkKey>\
+             <sourceImageRegion>eu-west-1</sourceImageRegion>\
+             <sourceImageId>ami-0fedcba9876543210</sourceImageId>\
+             <sourceImageCreationTime>2026-03-25T16:30:25.000Z</sourceImageCreationTime>\
+             <watermarkCreationTime>2026-03-26T16:30:25.250Z</watermarkCreationTime></item>"
+        )
+    );
+    assert_eq!(
+        answer.text("scanResults"),
+        Some(
+            "<highestFindingSeverityLabel>high</highestFindingSeverityLabel>\
+             <findingScanDate>2026-11-01T00:00:00.000Z</findingScanDate>\
+             <highFixAvailableSince>2026-10-01T00:00:00.000Z</highFixAvailableSince>"
+        )
+    );
+    let clean = client.ec2("DescribeImages", &[("ImageId.1", OTHER_ID)]);
+    assert_eq!(clean.text("imageWatermarkSet"), None);
+    let scan = clean
+        .text("scanResults")
+        .expect("a scan that found nothing");
+    assert!(
+        scan.contains("findingScanDate") && !scan.contains("Label"),
+        "{scan}"
+    );
+    let by = |name: &str, value: &str| {
+        let filter = [("Filter.1.Name", name), ("Filter.1.Value.1", value)];
+        client
+            .ec2("DescribeImages", &filter)
+            .texts("imageId")
+            .join(" ")
+    };
+    assert_eq!(by("image-watermark.watermark-key", "*:approved*"), ID);
+    assert_eq!(by("scan-result.highest-finding-severity-label", "high"), ID);
+}
+
+#[test]
+fn odd_mappings_codes_and_times_are_described_as_they_are() {
+    let image = Image::new(ID)
+        .block_devices([BlockDevice::bare("/dev/sdz")])
+        .root_device("ebs", "/dev/xvda")
+        .product_code("")
+        .deprecation_text("2027-11-26 10:00:00");
+    let (emulator, client) = with([image]);
+    let text = |element: &str| {
+        let answer = client.ec2("DescribeImages", &[("ImageId.1", ID)]);
+        answer.text(element).map(str::to_owned).unwrap_or_default()
+    };
+    assert_eq!(
+        text("blockDeviceMapping"),
+        "<item><deviceName>/dev/sdz</deviceName></item>"
+    );
+    assert_eq!(
+        (text("rootDeviceType"), text("rootDeviceName")),
+        ("ebs".into(), "/dev/xvda".into())
+    );
+    assert_eq!(
+        text("productCodes"),
+        "<item><type>marketplace</type></item>"
+    );
+    assert_eq!(text("deprecationTime"), "2027-11-26 10:00:00");
+    emulator.add(Image::new(ID).block_devices([BlockDevice::instance_store("/dev/sda1", "e0")]));
+    assert_eq!(text("rootDeviceType"), "instance-store");
+    emulator.add(
+        Image::new(ID)
+            .block_devices([])
+            .root_device("ebs", "/dev/xvda"),
+    );
+    assert_eq!(
+        (text("rootDeviceType"), text("blockDeviceMapping")),
+        ("ebs".into(), String::new())
+    );
+    client
+        .modify(&[("LaunchPermission.Add.1.Group", "all")])
+        .assert_ok();
+}
+
+#[test]
+fn images_are_seeded_with_all_they_have() {
+    let (emulator, client) = with([]);
+    let seed = r#"{"Images":[{"ImageId":"ami-0123456789abcdef0","RootDeviceType":"ebs",
+        "RootDeviceName":"/dev/xvda","DeprecationText":"","ProductCodes":[""],
+        "BlockDevices":[{"DeviceName":"/dev/sdz","Bare":true}],
+        "Watermarks":[{"WatermarkKey":"111122223333:x"}],
+        "LastLaunchedTime":"2026-11-01T00:00:00Z",
+        "ScanResults":{"HighestFindingSeverityLabel":"untriaged"}}]}"#;
+    client.control("POST", "seed", seed).assert_ok();
+    let answer = client.ec2("DescribeImages", &[("ImageId.1", ID)]);
+    assert_eq!(answer.text("deprecationTime"), Some(""));
+    assert_eq!(
+        answer.text("lastLaunchedTime"),
+        Some("2026-11-01T00:00:00.000Z")
+    );
+    let label = "<highestFindingSeverityLabel>untriaged</highestFindingSeverityLabel>";
+    assert_eq!(answer.text("scanResults"), Some(label));
+    let acts = format!(
+        r#"[{{"AddWatermark":{{"ImageId":"{ID}","WatermarkKey":"1:y"}}}},
+            {{"SetScanResults":{{"ImageId":"{ID}","ScanResults":null}}}}]"#
+    );
+    client.control("POST", "acts", &acts).assert_ok();
+    let image = emulator.image(ID).expect("there");
+    assert_eq!((image.watermarks.len(), image.scan_results), (2, None));
 }
 
 #[test]

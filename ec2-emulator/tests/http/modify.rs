@@ -301,6 +301,14 @@ fn an_image_with_a_product_code_cannot_be_made_public() {
 }
 
 #[test]
+fn an_image_with_a_watermark_cannot_be_made_public() {
+    let image = || Image::new(ID).watermark("444455556666:approved");
+    refused(image(), &[PUBLIC], "UnsupportedOperation");
+    let after = modified(image(), &[("LaunchPermission.Add.1.UserId", FRIEND)]);
+    assert_eq!(after.grantees(), [FRIEND]);
+}
+
+#[test]
 fn no_image_can_be_made_public_under_block_public_access() {
     let (emulator, client) = with([Image::new(ID), Image::new(OTHER_ID).granted("all")]);
     emulator.edit(|state| state.block_public_access = BlockPublicAccess::BlockNewSharing);
