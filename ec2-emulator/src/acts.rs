@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::state::grantee::Grantee;
 use crate::state::image::{Image, ImageState};
 use crate::state::parameter::Parameter;
+use crate::state::snapshot::Snapshot;
 use crate::state::watermark::{ScanResults, Watermark};
 use crate::state::{BlockPublicAccess, Seed, State};
 
@@ -100,6 +101,20 @@ pub enum Act {
         /// The recipient.
         account: Grantee,
     },
+    /// Lets accounts, or `all`, create volumes from a snapshot.
+    ShareSnapshot {
+        /// The snapshot.
+        snapshot_id: String,
+        /// The new grantees.
+        with: BTreeSet<Grantee>,
+    },
+    /// The opposite.
+    UnshareSnapshot {
+        /// The snapshot.
+        snapshot_id: String,
+        /// The grantees that go.
+        with: BTreeSet<Grantee>,
+    },
     /// Deregisters an image.
     Deregister {
         /// The image.
@@ -130,6 +145,9 @@ pub enum ActError {
     /// There is neither an image nor a snapshot of that id.
     #[error("there is no image or snapshot {0}")]
     NoResource(String),
+    /// There is no snapshot of that id.
+    #[error("there is no snapshot {0}")]
+    NoSnapshot(String),
     /// There is no parameter of that name.
     #[error("there is no parameter {0}")]
     NoParameter(String),
@@ -148,6 +166,14 @@ fn one(state: &mut State, act: Act) -> Result<(), ActError> {
         Act::AddTags { id, tags } => tags_of(state, &id)?.extend(tags),
         Act::DeleteTags { id, keys } => tags_of(state, &id)?.retain(|key, _| !keys.contains(key)),
         Act::SetTags { id, tags } => *tags_of(state, &id)? = tags,
+        Act::ShareSnapshot { snapshot_id, with } => {
+            let snapshot = snapshot(state, &snapshot_id)?;
+            snapshot.create_volume_permissions.extend(with);
+        }
+        Act::UnshareSnapshot { snapshot_id, with } => {
+            let permissions = &mut snapshot(state, &snapshot_id)?.create_volume_permissions;
+            permissions.retain(|grantee| !with.contains(grantee));
+        }
         Act::PutParameter(parameter) => state.put_parameter(parameter),
         Act::DeleteParameter { name } => {
             let old = state.parameters.remove(&name);
@@ -218,6 +244,11 @@ fn on_image(state: &mut State, act: Act) -> Result<(), ActError> {
 fn image<'a>(state: &'a mut State, id: &str) -> Result<&'a mut Image, ActError> {
     let image = state.images.get_mut(id);
     image.ok_or_else(|| ActError::NoImage(id.to_owned()))
+}
+
+fn snapshot<'a>(state: &'a mut State, id: &str) -> Result<&'a mut Snapshot, ActError> {
+    let snapshot = state.snapshots.get_mut(id);
+    snapshot.ok_or_else(|| ActError::NoSnapshot(id.to_owned()))
 }
 
 fn tags_of<'a>(

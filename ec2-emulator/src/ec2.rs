@@ -6,7 +6,9 @@ mod image_xml;
 mod images;
 mod launch_permission;
 mod lifecycle;
+mod permissions;
 mod public_access;
+mod snapshot_attributes;
 mod snapshots;
 mod tags;
 
@@ -31,8 +33,10 @@ pub(crate) fn find(name: &str) -> Option<Action> {
         "DescribeImages" => Action::Read(images::describe_images),
         "DescribeImageAttribute" => Action::Read(attributes::describe),
         "DescribeSnapshots" => Action::Read(snapshots::describe_snapshots),
+        "DescribeSnapshotAttribute" => Action::Read(snapshot_attributes::describe),
         "GetImageBlockPublicAccessState" => Action::Read(public_access::get_state),
         "ModifyImageAttribute" => Action::Write(attributes::modify),
+        "ModifySnapshotAttribute" => Action::Write(snapshot_attributes::modify),
         "ResetImageAttribute" => Action::Write(attributes::reset),
         "EnableImageBlockPublicAccess" => Action::Write(public_access::enable),
         "DisableImageBlockPublicAccess" => Action::Write(public_access::disable),

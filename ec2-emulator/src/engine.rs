@@ -102,7 +102,8 @@ struct Outcome {
 
 impl Engine {
     pub(crate) fn new(config: Config) -> Self {
-        let mut state = State::new(&config.account);
+        let region = config.region.as_deref().unwrap_or("us-east-1");
+        let mut state = State::new(&config.account, region);
         state.apply(config.seed);
         state.take_changes();
         Self {

@@ -65,6 +65,7 @@ pub use matching::CallMatch;
 pub use state::block_device::BlockDevice;
 pub use state::grantee::Grantee;
 pub use state::image::{Image, ImageState};
+pub use state::key::{Key, KeyGrant, KeyManager, KeyState};
 pub use state::parameter::{Parameter, ParameterType};
 pub use state::snapshot::Snapshot;
 pub use state::table::Table;

@@ -4,6 +4,7 @@ pub(crate) mod block_device;
 pub(crate) mod epoch;
 pub(crate) mod grantee;
 pub(crate) mod image;
+pub(crate) mod key;
 pub(crate) mod parameter;
 mod past;
 pub(crate) mod snapshot;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::state::image::{Image, is_resource_id};
+use crate::state::key::{Key, KeyManager};
 use crate::state::parameter::Parameter;
 use crate::state::snapshot::Snapshot;
 use crate::state::table::Table;
@@ -46,6 +48,7 @@ impl BlockPublicAccess {
 #[derive(Debug, Clone)]
 pub struct State {
     account: String,
+    region: String,
     /// By id. Use [`State::add`] to add one with its snapshots.
     pub images: Table<Image>,
     /// By id.
@@ -57,6 +60,8 @@ pub struct State {
     pub other_tags: BTreeMap<String, BTreeMap<String, String>>,
     /// Parameter Store, by name.
     pub parameters: Table<Parameter>,
+    /// KMS, by key id. Use [`State::add_key`].
+    pub keys: Table<Key>,
     /// Whether images may be made public at all.
     pub block_public_access: BlockPublicAccess,
     /// Most public images (EC2 User Guide, "AMI quotas": 5 unless raised).
@@ -67,18 +72,22 @@ pub struct State {
 }
 
 impl State {
-    pub(crate) fn new(account: &str) -> Self {
-        Self {
+    pub(crate) fn new(account: &str, region: &str) -> Self {
+        let mut state = Self {
             account: account.to_owned(),
+            region: region.to_owned(),
             images: Table::default(),
             snapshots: Table::default(),
             deregistered: BTreeSet::new(),
             other_tags: BTreeMap::new(),
             parameters: Table::default(),
+            keys: Table::default(),
             block_public_access: BlockPublicAccess::default(),
             public_image_quota: 5,
             sharing_quota: 1000,
-        }
+        };
+        state.add_key(Key::aws_ebs());
+        state
     }
 
     /// The account that all requests come from.
@@ -106,7 +115,7 @@ impl State {
                         ..Snapshot::new(id).owned_by(&owner)
                     };
                     if device.encrypted.is_some() || !self.snapshots.contains_key(id) {
-                        self.snapshots.insert(id.clone(), snapshot);
+                        self.add_snapshot(snapshot);
                     }
                 }
             }
@@ -115,11 +124,15 @@ impl State {
         self.images.insert(image.image_id.clone(), image);
     }
 
-    /// Adds a snapshot, or replaces it.
+    /// Adds a snapshot, or replaces it. Its key may be given by id or alias if it is there.
     pub fn add_snapshot(&mut self, mut snapshot: Snapshot) {
         snapshot
             .owner_id
             .get_or_insert_with(|| self.account.clone());
+        let key = snapshot.kms_key_id.as_deref().and_then(|id| self.key(id));
+        if let Some(key) = key {
+            snapshot.kms_key_id = Some(key.arn.clone());
+        }
         self.snapshots
             .insert(snapshot.snapshot_id.clone(), snapshot);
     }
@@ -132,8 +145,43 @@ impl State {
         self.parameters.insert(parameter.name.clone(), parameter);
     }
 
+    /// Adds a key, or replaces it.
+    pub fn add_key(&mut self, mut key: Key) {
+        key.complete(&self.region, &self.account);
+        self.keys.insert(key.key_id().to_owned(), key);
+    }
+
+    /// The key of an id, an ARN, an alias, or an alias's ARN.
+    pub(crate) fn key(&self, name: &str) -> Option<&Key> {
+        let own_aliases = format!(":{}:", self.account);
+        let alias = match name.split_once(&own_aliases) {
+            Some((_, alias)) if alias.starts_with("alias/") => alias,
+            _ => name,
+        };
+        if alias.starts_with("alias/") {
+            let mut keys = self.keys.values();
+            return keys.find(|key| self.owns_key(key) && key.aliases.contains(alias));
+        }
+        let key = self.keys.get(key::id_of(name))?;
+        // A bare id is one of the caller's own account.
+        let is_meant = key.arn == name || (key.key_id() == name && self.owns_key(key));
+        is_meant.then_some(key)
+    }
+
+    pub(crate) fn owns_key(&self, key: &Key) -> bool {
+        key.arn_part(4) == self.account
+    }
+
+    /// Whether what a snapshot holds is encrypted with a key that opens nothing to other accounts.
+    pub(crate) fn is_under_aws_key(&self, snapshot: &Snapshot) -> bool {
+        let key = snapshot.kms_key_id.as_deref().and_then(|id| self.key(id));
+        snapshot.encrypted && key.is_some_and(|key| key.key_manager == KeyManager::Aws)
+    }
+
     /// Adds or replaces everything a seed names, and leaves the rest.
     pub fn apply(&mut self, seed: Seed) {
+        // First, so that snapshots may name them by alias.
+        seed.keys.into_iter().for_each(|key| self.add_key(key));
         seed.images.into_iter().for_each(|image| self.add(image));
         for snapshot in seed.snapshots {
             self.add_snapshot(snapshot);
@@ -162,6 +210,7 @@ impl State {
             deregistered: self.deregistered.clone(),
             other_tags: self.other_tags.clone(),
             parameters: self.parameters.values().cloned().collect(),
+            keys: self.keys.values().cloned().collect(),
             block_public_access: Some(self.block_public_access),
             public_image_quota: Some(self.public_image_quota),
             sharing_quota: Some(self.sharing_quota),
@@ -231,6 +280,8 @@ pub struct Seed {
     pub other_tags: BTreeMap<String, BTreeMap<String, String>>,
     /// See [`State::parameters`].
     pub parameters: Vec<Parameter>,
+    /// See [`State::keys`].
+    pub keys: Vec<Key>,
     /// See [`State::block_public_access`].
     pub block_public_access: Option<BlockPublicAccess>,
     /// See [`State::public_image_quota`].
@@ -249,7 +300,7 @@ mod tests {
 
     #[test]
     fn an_image_needs_only_an_id() {
-        let mut state = State::new("111122223333");
+        let mut state = State::new("111122223333", "us-east-1");
         state.apply(seed(r#"{"Images":[{"ImageId":"ami-0123456789abcdef0"}]}"#).expect("a seed"));
         let image = &state.images["ami-0123456789abcdef0"];
         assert!(state.owns(image));
@@ -260,7 +311,7 @@ mod tests {
 
     #[test]
     fn hidden_snapshots_stay_hidden_through_the_json_form() {
-        let mut state = State::new("111122223333");
+        let mut state = State::new("111122223333", "us-east-1");
         state.apply(
             seed(
                 r#"{"Images":[{"ImageId":"ami-00000001","Snapshots":[]},{"ImageId":"ami-00000002",
@@ -270,7 +321,7 @@ mod tests {
             .expect("a seed"),
         );
         let json = serde_json::to_string(&state.to_seed()).expect("JSON");
-        let mut again = State::new("111122223333");
+        let mut again = State::new("111122223333", "us-east-1");
         again.apply(seed(&json).expect("a seed"));
         assert_eq!(again.images, state.images);
         assert_eq!(again.snapshots, state.snapshots);

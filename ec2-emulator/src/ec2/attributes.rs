@@ -1,7 +1,8 @@
 //! DescribeImageAttribute, ModifyImageAttribute, ResetImageAttribute.
 
 use crate::ec2::image_xml::write_product_codes;
-use crate::ec2::launch_permission::{self, PermissionChange};
+use crate::ec2::launch_permission;
+use crate::ec2::permissions::{LAUNCH, PermissionChange};
 use crate::ec2::succeeded;
 use crate::engine::run::Caller;
 use crate::state::State;
@@ -185,11 +186,8 @@ fn take_change(params: &mut Params, caller: &Caller) -> Result<Change, ApiError>
             }
         });
     }
-    changes.extend(
-        launch_permission::take_all(params, caller)?
-            .into_iter()
-            .map(Change::LaunchPermission),
-    );
+    let permissions = LAUNCH.take_all(params, caller)?;
+    changes.extend(permissions.into_iter().map(Change::LaunchPermission));
 
     let mut changes = changes.into_iter();
     match (changes.next(), changes.next(), attribute.as_deref()) {

@@ -1,113 +1,12 @@
-//! Launch permissions in ModifyImageAttribute: both styles of parameters, and what forbids a
-//! change.
+//! What forbids a change of launch permissions in ModifyImageAttribute.
 
 use std::collections::BTreeSet;
 
-use crate::engine::run::Caller;
-use crate::state::grantee::{Grantee, GranteeKind};
+use crate::ec2::permissions::PermissionChange;
+use crate::state::grantee::Grantee;
 use crate::state::image::Image;
 use crate::state::{BlockPublicAccess, State};
 use crate::wire::error::ApiError;
-use crate::wire::query::Params;
-
-/// Grantees to add and to remove in one step.
-#[derive(Default)]
-pub(crate) struct PermissionChange {
-    add: BTreeSet<Grantee>,
-    remove: BTreeSet<Grantee>,
-}
-
-/// Takes the parameters of both styles; one change for each style that is used.
-///
-/// * `LaunchPermission.Add.N.UserId` (`Group`, `OrganizationArn`, `OrganizationalUnitArn`), the
-///   same with `Remove`
-/// * `OperationType` with `UserId.N`, `UserGroup.N`, `OrganizationArn.N`, `OrganizationalUnitArn.N`
-pub(crate) fn take_all(
-    params: &mut Params,
-    caller: &Caller,
-) -> Result<Vec<PermissionChange>, ApiError> {
-    let mut changes = Vec::new();
-    let add = take_permissions(params, "LaunchPermission.Add", caller)?;
-    let remove = take_permissions(params, "LaunchPermission.Remove", caller)?;
-    // What EC2 does with a grantee in both is not documented: refused here, so that nobody relies
-    // on it.
-    if let Some(both) = add.intersection(&remove).next() {
-        return Err(ApiError::invalid_combination(format!(
-            "{both} is both added and removed."
-        )));
-    }
-    if !add.is_empty() || !remove.is_empty() {
-        changes.push(PermissionChange { add, remove });
-    }
-
-    let operation = params.take("OperationType");
-    let mut grantees = BTreeSet::new();
-    for kind in GranteeKind::ALL {
-        for value in params.take_list(kind.list())? {
-            grantees.insert(grantee(&value, kind, caller)?);
-        }
-    }
-    match (operation.as_deref(), grantees.is_empty()) {
-        (None, true) => {}
-        (None, false) => return Err(ApiError::missing_parameter("OperationType")),
-        // Beside `LaunchPermission` it is superfluous, and taken where it says the same: Cloud
-        // Custodian sends both (c7n 0.9.53, `resources/ami.py`, `SetPermissions`).
-        (Some("add"), true) if changes.iter().any(|change| change.remove.is_empty()) => {}
-        (Some("remove"), true) if changes.iter().any(|change| change.add.is_empty()) => {}
-        (Some(_), true) => return Err(ApiError::missing_parameter("UserId")),
-        (Some("add"), false) => changes.push(PermissionChange {
-            add: grantees,
-            ..PermissionChange::default()
-        }),
-        (Some("remove"), false) => changes.push(PermissionChange {
-            remove: grantees,
-            ..PermissionChange::default()
-        }),
-        (Some(other), false) => {
-            return Err(ApiError::invalid_value(
-                "OperationType",
-                other,
-                "Expecting add or remove.",
-            ));
-        }
-    }
-    Ok(changes)
-}
-
-fn take_permissions(
-    params: &mut Params,
-    list: &str,
-    caller: &Caller,
-) -> Result<BTreeSet<Grantee>, ApiError> {
-    let mut grantees = BTreeSet::new();
-    for mut member in params.take_structs(list)? {
-        let mut found = None;
-        for kind in GranteeKind::ALL {
-            let Some(value) = member.take(kind.field()) else {
-                continue;
-            };
-            if found.is_some() {
-                return Err(ApiError::invalid_combination(format!(
-                    "A member of {list} names more than one grantee."
-                )));
-            }
-            found = Some(grantee(&value, kind, caller)?);
-        }
-        member.finish_member()?;
-        grantees.extend(found);
-    }
-    Ok(grantees)
-}
-
-/// The value must be of the kind it is given as, and an ARN of the partition the request is for.
-fn grantee(value: &str, kind: GranteeKind, caller: &Caller) -> Result<Grantee, ApiError> {
-    value
-        .parse::<Grantee>()
-        .ok()
-        .filter(|grantee| grantee.kind() == kind)
-        .filter(|grantee| grantee.partition().is_none_or(|p| p == caller.partition))
-        .ok_or_else(|| ApiError::bad_grantee(value, kind.item_type()))
-}
 
 /// The permissions as they would be, unless something forbids the change.
 ///
@@ -128,6 +27,9 @@ pub(crate) fn after(
     if after.contains(&Grantee::all()) && !image.is_public() {
         check_public(state, image)?;
     }
+    if !change.add.is_empty() {
+        check_keys(state, image)?;
+    }
     // EC2 User Guide, "AMI quotas": accounts, organizations and OUs count. The code is the likely
     // one, not a known one.
     let entities = |of: &BTreeSet<Grantee>| of.iter().filter(|g| !g.is_all()).count();
@@ -143,6 +45,25 @@ pub(crate) fn after(
         ));
     }
     Ok(after)
+}
+
+/// Whoever is added: code and text are those of hashicorp/packer#7410 and
+/// DataDog/stratus-red-team#109.
+fn check_keys(state: &State, image: &Image) -> Result<(), ApiError> {
+    let ids = image
+        .block_devices
+        .iter()
+        .filter_map(|device| device.snapshot_id.as_deref());
+    for snapshot in ids.filter_map(|id| state.snapshots.get(id)) {
+        if state.is_under_aws_key(snapshot) {
+            return Err(ApiError::new(
+                "InvalidParameter",
+                "Snapshots encrypted with the AWS Managed CMK can’t be shared. \
+                 Specify another snapshot.",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Source: EC2 User Guide, "Share an AMI", "Block public access to your AMIs", "AMI quotas". In

@@ -111,6 +111,20 @@ fn write_snapshot(w: &mut Writer, snapshot: &Snapshot) {
     w.text("volumeSize", snapshot.volume_size.to_string());
     w.flag("encrypted", snapshot.encrypted);
     w.optional("kmsKeyId", snapshot.kms_key_id.as_ref());
+    let keys = &snapshot.associated_kms_keys;
+    if !keys.is_empty() {
+        w.items("associatedKmsKeySet", keys, |w, key| {
+            w.text("kmsKeyId", key)
+        });
+    }
     w.text("storageTier", "standard");
+    w.text(
+        "sseType",
+        if snapshot.encrypted {
+            "sse-kms"
+        } else {
+            "none"
+        },
+    );
     write_tags(w, &snapshot.tags);
 }

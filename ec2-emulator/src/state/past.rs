@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::state::State;
 use crate::state::image::Image;
+use crate::state::key::{self, Key};
 use crate::state::parameter::Parameter;
 use crate::state::snapshot::Snapshot;
 use crate::state::table;
@@ -14,6 +15,7 @@ pub(crate) enum Version {
     Image(String, table::Version<Image>),
     Snapshot(String, table::Version<Snapshot>),
     Parameter(String, table::Version<Parameter>),
+    Key(String, table::Version<Key>),
 }
 
 /// Some resources as they were at some time; all others are as they are now.
@@ -22,6 +24,7 @@ pub(crate) struct Past {
     images: BTreeMap<String, table::Version<Image>>,
     snapshots: BTreeMap<String, table::Version<Snapshot>>,
     parameters: BTreeMap<String, table::Version<Parameter>>,
+    keys: BTreeMap<String, table::Version<Key>>,
 }
 
 impl Past {
@@ -37,6 +40,9 @@ impl Past {
             Version::Parameter(name, version) => {
                 self.parameters.entry(name).or_insert(version);
             }
+            Version::Key(id, version) => {
+                self.keys.entry(id).or_insert(version);
+            }
         }
     }
 
@@ -51,10 +57,16 @@ impl Past {
         for (name, version) in other.parameters {
             self.parameters.entry(name).or_insert(version);
         }
+        for (id, version) in other.keys {
+            self.keys.entry(id).or_insert(version);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.images.is_empty() && self.snapshots.is_empty() && self.parameters.is_empty()
+        self.images.is_empty()
+            && self.snapshots.is_empty()
+            && self.parameters.is_empty()
+            && self.keys.is_empty()
     }
 }
 
@@ -68,6 +80,8 @@ impl State {
         all.extend(snapshots.map(|(id, version)| Version::Snapshot(id, version)));
         let parameters = self.parameters.take_changes().into_iter();
         all.extend(parameters.map(|(name, version)| Version::Parameter(name, version)));
+        let keys = self.keys.take_changes().into_iter();
+        all.extend(keys.map(|(id, version)| Version::Key(id, version)));
         all
     }
 
@@ -77,6 +91,8 @@ impl State {
         past.add(Version::Image(key(), self.images.version(id)));
         past.add(Version::Snapshot(key(), self.snapshots.version(id)));
         past.add(Version::Parameter(key(), self.parameters.version(id)));
+        let key_id = key::id_of(id);
+        past.add(Version::Key(key_id.to_owned(), self.keys.version(key_id)));
     }
 
     /// Looks at the state with some of it as it was in the past.
@@ -96,6 +112,9 @@ impl State {
         }
         for (name, version) in &mut past.parameters {
             self.parameters.swap(name, version);
+        }
+        for (id, version) in &mut past.keys {
+            self.keys.swap(id, version);
         }
     }
 }

@@ -67,18 +67,25 @@ impl Scope {
 
     /// The partition its Region belongs to.
     pub(crate) fn partition(&self) -> &'static str {
-        let starts = [
-            ("cn-", "aws-cn"),
-            ("us-gov-", "aws-us-gov"),
-            ("us-iso-", "aws-iso"),
-            ("us-isob-", "aws-iso-b"),
-            ("eusc-", "aws-eusc"),
-        ];
-        starts
-            .into_iter()
-            .find(|(start, _)| self.region.starts_with(start))
-            .map_or("aws", |(_, partition)| partition)
+        partition_of(&self.region)
     }
+}
+
+/// The partition that a Region belongs to.
+pub(crate) fn partition_of(region: &str) -> &'static str {
+    let starts = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("eusc-", "aws-eusc"),
+    ];
+    for (start, partition) in starts {
+        if region.starts_with(start) {
+            return partition;
+        }
+    }
+    "aws"
 }
 
 #[cfg(test)]

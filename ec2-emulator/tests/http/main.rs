@@ -11,6 +11,7 @@ mod lifecycle;
 mod modify;
 mod parameters;
 mod protocol;
+mod snapshots;
 mod spoilt;
 mod tags;
 
