@@ -45,6 +45,7 @@ pub(crate) fn create_tags(
     if tags.is_empty() {
         return Err(ApiError::missing_parameter("Tag"));
     }
+    check_shared(state, &ids, tags.keys())?;
     for id in &ids {
         let mut after = tags_of(state, id)?.cloned().unwrap_or_default();
         after.extend(tags.clone());
@@ -73,6 +74,7 @@ pub(crate) fn delete_tags(
     let ids = take_resources(params)?;
     let tags = take_tags(params)?;
     let dry_run = params.finish()?;
+    check_shared(state, &ids, tags.iter().map(|(key, _)| key))?;
     for id in &ids {
         tags_of(state, id)?;
     }
@@ -120,6 +122,40 @@ fn take_tags(params: &mut Params) -> Result<Vec<(String, Option<String>)>, ApiEr
         tags.push((key, value));
     }
     Ok(tags)
+}
+
+/// Tags that EC2 shows to everybody the image is shared with.
+/// Source: EC2 User Guide, "Tag your Amazon EC2 resources" (sharing tags): images only, and only
+/// their owner creates, changes and deletes them. The codes are not confirmed.
+const SHARED: &str = "ec2:SharedTag/";
+
+fn check_shared<'a>(
+    state: &State,
+    ids: &[String],
+    keys: impl Iterator<Item = &'a String>,
+) -> Result<(), ApiError> {
+    let mut shared = keys.filter(|key| key.starts_with(SHARED)).peekable();
+    let Some(first) = shared.peek().map(|key| (*key).clone()) else {
+        return Ok(());
+    };
+    if shared.any(|key| key == SHARED) {
+        return Err(ApiError::invalid_value(
+            "Tag",
+            SHARED,
+            "The key has no name.",
+        ));
+    }
+    for id in ids {
+        if !id.starts_with("ami-") {
+            let why = "Only images can have shared tags.";
+            return Err(ApiError::invalid_value("Tag", &first, why));
+        }
+        let image = state.images.get(id);
+        if image.is_some_and(|image| !state.owns(image)) {
+            return Err(ApiError::image_not_yours(id));
+        }
+    }
+    Ok(())
 }
 
 fn is_reserved(key: &str) -> bool {
