@@ -1,6 +1,7 @@
 //! The EC2 actions, and nothing beside them: what is not in [`find`] is an `InvalidAction`.
 
 mod attributes;
+mod deprecation;
 mod image_filters;
 mod image_xml;
 mod images;
@@ -40,6 +41,8 @@ pub(crate) fn find(name: &str) -> Option<Action> {
         "ResetImageAttribute" => Action::Write(attributes::reset),
         "EnableImageBlockPublicAccess" => Action::Write(public_access::enable),
         "DisableImageBlockPublicAccess" => Action::Write(public_access::disable),
+        "EnableImageDeprecation" => Action::Write(deprecation::enable),
+        "DisableImageDeprecation" => Action::Write(deprecation::disable),
         "EnableImage" => Action::Write(lifecycle::enable_image),
         "DisableImage" => Action::Write(lifecycle::disable_image),
         "DeregisterImage" => Action::Write(lifecycle::deregister_image),

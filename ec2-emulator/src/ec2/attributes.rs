@@ -145,7 +145,7 @@ pub(crate) fn reset(
 
 /// The code for `pending` and its text are recorded. For the other states only the code's
 /// description ("is not in a state from which you can […] modify attributes") is known.
-fn check_modifiable(image: &Image) -> Result<(), ApiError> {
+pub(crate) fn check_modifiable(image: &Image) -> Result<(), ApiError> {
     if image.state == ImageState::Available {
         return Ok(());
     }

@@ -379,14 +379,14 @@ impl Image {
     /// Two years after creation, to the minute: when EC2 deprecates a public image at the latest.
     /// Source: EC2 User Guide, "Deprecate an Amazon EC2 AMI".
     pub(crate) fn latest_public_deprecation(&self) -> DateTime<Utc> {
-        let two_years = self
-            .creation_date
-            .checked_add_months(Months::new(24))
-            .unwrap_or(self.creation_date);
-        two_years
-            .duration_round(TimeDelta::minutes(1))
-            .unwrap_or(two_years)
+        let two_years = self.creation_date.checked_add_months(Months::new(24));
+        to_the_minute(two_years.unwrap_or(self.creation_date))
     }
+}
+
+/// The nearest minute, as EC2 rounds deprecation times.
+pub(crate) fn to_the_minute(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.duration_round(TimeDelta::minutes(1)).unwrap_or(at)
 }
 
 /// Whether a text is a prefix and 8 or 17 lower-case hexadecimal digits.

@@ -3,6 +3,7 @@
 mod acts;
 mod client;
 mod control;
+mod deprecation;
 mod describe;
 mod faults;
 mod gates;
