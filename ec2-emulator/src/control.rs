@@ -34,7 +34,7 @@ async fn route(engine: &Engine, asked: &Asked) -> Result<Value, Mistake> {
     let segments: Vec<&str> = asked.path.split('/').collect();
     match segments.as_slice() {
         ["state" | "seed" | "reset" | "now" | "acts" | "parameter"] => state(engine, asked),
-        ["images" | "snapshots", id] => resource(engine, asked, segments[0], id),
+        ["images" | "snapshots" | "keys", id] => resource(engine, asked, segments[0], id),
         ["calls"] if asked.method == Method::GET => waiting::calls(engine, asked).await,
         ["gates", number, "wait"] => waiting::gate(engine, asked, number).await,
         ["calls"] => {
@@ -91,6 +91,7 @@ fn resource(engine: &Engine, asked: &Asked, kind: &str, id: &str) -> Result<Valu
     let state = &inner.state;
     let found = match kind {
         "images" => state.images.get(id).map(|image| json!(image)),
+        "keys" => state.key(id).map(|key| json!(key)),
         _ => state.snapshots.get(id).map(|snapshot| json!(snapshot)),
     };
     found.ok_or_else(|| Mistake::NotThere(id.to_owned()))

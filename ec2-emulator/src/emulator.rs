@@ -20,6 +20,7 @@ use crate::lag::Lag;
 use crate::server;
 use crate::state::State;
 use crate::state::image::Image;
+use crate::state::key::Key;
 use crate::state::parameter::{Parameter, ParameterType};
 use crate::triggers::Trigger;
 
@@ -106,6 +107,11 @@ impl Emulator {
     /// The same with all that a parameter has.
     pub fn put(&self, parameter: Parameter) {
         self.edit(|state| state.put_parameter(parameter));
+    }
+
+    /// Adds a KMS key, or replaces it.
+    pub fn add_key(&self, key: Key) {
+        self.edit(|state| state.add_key(key));
     }
 
     /// Looks at the state or changes it, between two requests.

@@ -42,6 +42,7 @@ mod engine;
 mod faults;
 mod gates;
 mod held_gate;
+mod kms;
 mod lag;
 mod matching;
 mod server;

@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::engine::run::Caller;
 use crate::state::parameter::{Parameter, ParameterType};
 use crate::state::{State, epoch};
 use crate::wire::error::ApiError;
+use crate::wire::json::{decode, invalid, page_size};
 
 /// Carries out the operation of an `X-Amz-Target` header, without its `AmazonSSM.`.
 pub(crate) fn carry_out(
@@ -25,16 +25,6 @@ pub(crate) fn carry_out(
         "GetParameters" => get_parameters(state, caller, decode(body)?),
         _ => Err(ApiError::new("UnknownOperationException", operation)),
     }
-}
-
-/// Like the Query protocol's requests: a key that is not known is refused.
-fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body)
-        .map_err(|error| ApiError::new("SerializationException", error.to_string()))
-}
-
-fn invalid(message: impl Into<String>) -> ApiError {
-    ApiError::new("ValidationException", message)
 }
 
 #[derive(Deserialize)]
@@ -62,19 +52,8 @@ fn get_parameters_by_path(
             request.path
         )));
     }
-    let size = match request.max_results {
-        None => 10,
-        Some(size @ 1..=10) => size,
-        Some(size) => {
-            return Err(invalid(format!(
-                "Value '{size}' at 'maxResults' failed to satisfy constraint: \
-                 Member must have value between 1 and 10"
-            )));
-        }
-    };
-    let size = caller
-        .largest_page
-        .map_or(size, |largest| size.min(largest));
+    let given = request.max_results;
+    let size = page_size("maxResults", given, 10, 10, caller.largest_page)?;
     let below = format!("{}/", request.path.trim_end_matches('/'));
     let after = match &request.next_token {
         None => "",

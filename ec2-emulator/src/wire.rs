@@ -4,6 +4,7 @@
 pub(crate) mod answer;
 pub(crate) mod error;
 pub(crate) mod filter;
+pub(crate) mod json;
 pub(crate) mod page;
 pub(crate) mod query;
 pub(crate) mod request;

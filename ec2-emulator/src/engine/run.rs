@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::call::Call;
 use crate::ec2::{self, Action};
+use crate::kms;
 use crate::ssm;
 use crate::state::{Past, State};
 use crate::wire::error::ApiError;
@@ -41,6 +44,8 @@ impl View {
     }
 }
 
+type JsonService = fn(&State, &Caller, &str, &[u8]) -> Result<Value, ApiError>;
+
 /// A call that may be carried out.
 pub(crate) struct Run<'a> {
     pub(crate) call: &'a Call,
@@ -60,20 +65,32 @@ impl Run<'_> {
     ) -> Result<Written, ApiError> {
         match self.decoded.service {
             Service::Ec2 => self.ec2(state, view, spoils),
-            Service::Ssm => view.look(state, |state| {
-                let caller = &self.caller;
-                let mut answer = ssm::carry_out(state, caller, &self.call.action, self.body)?;
-                let resources = spoil::resources_in(&answer);
-                let results = results_in(&answer);
-                spoils.apply(&mut answer);
-                Ok(Written {
-                    text: answer.to_string(),
-                    resources,
-                    results,
-                })
-            }),
+            Service::Ssm => self.json(ssm::carry_out, state, view, spoils),
+            Service::Kms => self.json(kms::carry_out, state, view, spoils),
             Service::Sts => Err(self.invalid_action()),
         }
+    }
+
+    fn json(
+        &self,
+        service: JsonService,
+        state: &mut State,
+        view: &mut View,
+        spoils: &Spoils,
+    ) -> Result<Written, ApiError> {
+        let action = &self.call.action;
+        let answer = view.look(state, |state| {
+            service(state, &self.caller, action, self.body)
+        });
+        let mut answer = answer?;
+        let resources = spoil::resources_in(&answer);
+        let results = results_in(&answer);
+        spoils.apply(&mut answer);
+        Ok(Written {
+            text: answer.to_string(),
+            resources,
+            results,
+        })
     }
 
     /// The resources in the answer, if the call is a read.
@@ -126,7 +143,7 @@ impl Run<'_> {
 }
 
 /// How many results an answer in JSON holds: the members of its longest list.
-fn results_in(answer: &serde_json::Value) -> usize {
+fn results_in(answer: &Value) -> usize {
     let members = answer.as_object().into_iter().flatten();
     let lists = members.filter_map(|(_, value)| value.as_array());
     lists.map(Vec::len).max().unwrap_or_default()

@@ -70,8 +70,11 @@ impl ApiError {
 /// recorded behaviour says otherwise.
 pub(crate) fn status_of(code: &str) -> u16 {
     match code {
-        "RequestLimitExceeded" | "ServiceUnavailable" | "Unavailable" => 503,
-        "InternalError" | "InternalFailure" | "InternalServerError" => 500,
+        "RequestLimitExceeded"
+        | "ServiceUnavailable"
+        | "Unavailable"
+        | "DependencyTimeoutException" => 503,
+        "InternalError" | "InternalFailure" | "InternalServerError" | "KMSInternalException" => 500,
         "UnauthorizedOperation" | "MissingAuthenticationToken" => 403,
         "DryRunOperation" => 412,
         _ => 400,

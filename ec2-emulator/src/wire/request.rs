@@ -23,6 +23,7 @@ pub(crate) struct Request {
 pub(crate) enum Service {
     Ec2,
     Ssm,
+    Kms,
     Sts,
 }
 
@@ -32,12 +33,13 @@ impl Service {
         match self {
             Self::Ec2 => "ec2",
             Self::Ssm => "ssm",
+            Self::Kms => "kms",
             Self::Sts => "sts",
         }
     }
 
     pub(crate) fn is_json(self) -> bool {
-        matches!(self, Self::Ssm)
+        matches!(self, Self::Ssm | Self::Kms)
     }
 }
 
@@ -90,6 +92,10 @@ impl Decoded {
         };
         match target.split_once('.') {
             Some(("AmazonSSM", operation)) => decoded.action = operation.to_owned(),
+            Some(("TrentService", operation)) => {
+                decoded.service = Service::Kms;
+                decoded.action = operation.to_owned();
+            }
             _ => {
                 let error = ApiError::new("UnknownOperationException", target);
                 decoded.mistake = Some(error);

@@ -79,9 +79,17 @@ impl Client {
 
     /// A signed Systems Manager call.
     pub fn ssm(&self, operation: &str, body: &Value) -> Answer {
-        let signature = signature("us-east-1", "ssm");
-        let target = format!("AmazonSSM.{operation}");
-        let headers = [("Authorization", &*signature), ("X-Amz-Target", &target)];
+        self.json("ssm", &format!("AmazonSSM.{operation}"), body)
+    }
+
+    /// A signed KMS call.
+    pub fn kms(&self, operation: &str, body: &Value) -> Answer {
+        self.json("kms", &format!("TrentService.{operation}"), body)
+    }
+
+    fn json(&self, service: &str, target: &str, body: &Value) -> Answer {
+        let signature = signature_by(self.access_key_id, "us-east-1", service);
+        let headers = [("Authorization", &*signature), ("X-Amz-Target", target)];
         self.send("POST", "/", &headers, &body.to_string())
             .expect("an answer")
     }

@@ -7,6 +7,7 @@ mod deprecation;
 mod describe;
 mod faults;
 mod gates;
+mod keys;
 mod lags;
 mod lifecycle;
 mod modify;
