@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::bucket::Buckets;
 use crate::lag::Lag;
+use crate::rates::Buckets;
 use crate::state::Seed;
 use crate::tls::Tls;
 

@@ -17,6 +17,7 @@ use crate::faults::Fault;
 use crate::gates::Gate;
 use crate::held_gate::HeldGate;
 use crate::lag::Lag;
+use crate::rates::Buckets;
 use crate::server;
 use crate::state::State;
 use crate::state::image::Image;
@@ -212,6 +213,11 @@ impl Emulator {
     /// How many requests were refused for their rate, by bucket.
     pub fn throttled(&self) -> BTreeMap<String, u64> {
         self.engine.lock().throttle.refused().clone()
+    }
+
+    /// Changes the limits of the request rate meanwhile. What is in the buckets stays there.
+    pub fn set_buckets(&self, buckets: Buckets) {
+        self.engine.with(|inner| inner.throttle.set(buckets));
     }
 
     /// Back to how it all began: state, calls, faults and buckets. Hooks stay.

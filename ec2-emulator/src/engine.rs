@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 
 use crate::Config;
-use crate::bucket::{self, Throttle};
 use crate::call::Call;
 use crate::engine::run::{Caller, Run, View};
 use crate::faults::{Effect, Fate, Fault, Faults};
 use crate::gates::{Gates, Moment, Pass};
 use crate::lag::{BY_HAND, Lags};
+use crate::rates::{Throttle, limited_as};
 use crate::state::State;
 use crate::triggers::Triggers;
 use crate::wire::answer::Message;
@@ -338,7 +338,7 @@ impl Engine {
         let authorization = arrived.request.authorization.as_deref();
         let region = self.region.as_deref();
         let scope = Scope::check(authorization, decoded.service.name(), region)?;
-        if throttle.admit(bucket::of(&arrived.call), now) {
+        if throttle.admit(limited_as(&arrived.call), now) {
             Ok(scope)
         } else if decoded.service.is_json() {
             Err(ApiError::new("ThrottlingException", "Rate exceeded"))

@@ -22,7 +22,7 @@
 //! ```
 //!
 //! What flows where: [`server`] takes HTTP requests, [`engine`] decodes them (by [`wire`]),
-//! lets them go wrong ([`faults`], [`bucket`]) or carries them out ([`ec2`], [`ssm`]) on a
+//! lets them go wrong ([`faults`], [`rates`]) or carries them out ([`ec2`], [`ssm`]) on a
 //! [`state`], and logs them ([`call`]). [`control`] is the door for other processes.
 
 #![warn(missing_docs, unreachable_pub)]
@@ -32,7 +32,6 @@
 )]
 
 mod acts;
-mod bucket;
 mod call;
 mod config;
 mod control;
@@ -45,6 +44,7 @@ mod held_gate;
 mod kms;
 mod lag;
 mod matching;
+mod rates;
 mod server;
 mod ssm;
 mod state;
@@ -54,7 +54,6 @@ mod triggers;
 mod wire;
 
 pub use acts::{Act, ActError};
-pub use bucket::Buckets;
 pub use call::Call;
 pub use config::Config;
 pub use emulator::Emulator;
@@ -63,6 +62,7 @@ pub use gates::{Gate, GateError, Moment};
 pub use held_gate::HeldGate;
 pub use lag::Lag;
 pub use matching::CallMatch;
+pub use rates::Buckets;
 pub use state::block_device::BlockDevice;
 pub use state::grantee::Grantee;
 pub use state::image::{Image, ImageState};

@@ -10,7 +10,7 @@ A strict stand-in for the EC2 and Parameter Store calls that ami-warden makes.
 
 usage: ec2-emulator [--listen ADDRESS:PORT] [--account ID] [--region REGION] [--seed FILE.json]
                     [--latency-ms N] [--lag-ms N] [--largest-page N] [--buckets]
-                    [--tls CHAIN.pem,KEY.pem]
+                    [--rate-factor N] [--tls CHAIN.pem,KEY.pem]
 
   --listen        where to listen (127.0.0.1:0, a free port)
   --account       the account that all requests come from (111122223333)
@@ -19,7 +19,8 @@ usage: ec2-emulator [--listen ADDRESS:PORT] [--account ID] [--region REGION] [--
   --latency-ms    how long every answer takes at least (0)
   --lag-ms        how far every read lags behind every write (0)
   --largest-page  no page holds more than this (no limit)
-  --buckets       limit the request rate as EC2 does by default
+  --buckets       limit the request rate as AWS does by default
+  --rate-factor   the same, and the limits are so many times that
   --tls           HTTPS with this certificate and key (needs the feature `tls`)
 
 One line of JSON on standard output says where it listens. The control API is below /_emulator/.
@@ -59,10 +60,11 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
 
 fn parse(arguments: Vec<String>) -> Result<Config, String> {
     let mut config = Config::default();
+    let (mut limited, mut rate_factor) = (false, 1.0);
     let mut arguments = arguments.into_iter();
     while let Some(option) = arguments.next() {
         if option == "--buckets" {
-            config.buckets = Buckets::published();
+            limited = true;
             continue;
         }
         let value = arguments
@@ -84,6 +86,10 @@ fn parse(arguments: Vec<String>) -> Result<Config, String> {
                 let ms = value.parse().map_err(|e| bad(&e))?;
                 config.lags = vec![Lag::new(Duration::from_millis(ms))];
             }
+            "--rate-factor" => {
+                limited = true;
+                rate_factor = value.parse().map_err(|e| bad(&e))?;
+            }
             "--largest-page" => config.largest_page = Some(value.parse().map_err(|e| bad(&e))?),
             #[cfg(feature = "tls")]
             "--tls" => {
@@ -97,6 +103,9 @@ fn parse(arguments: Vec<String>) -> Result<Config, String> {
             }
             _ => return Err(format!("{option} is no option; see --help")),
         }
+    }
+    if limited {
+        config.buckets = Buckets::published().times(rate_factor);
     }
     Ok(config)
 }

@@ -96,7 +96,8 @@ fn check_public(state: &State, image: &Image) -> Result<(), ApiError> {
         return Err(ApiError::new(
             "OperationNotPermitted",
             "You can’t publicly share this image because block public access for AMIs \
-             is enabled for this account. To publicly share the image, you must call the DisableImageBlockPublicAccess API.",
+             is enabled for this account. To publicly share the image, you must call the \
+             DisableImageBlockPublicAccess API.",
         ));
     }
     let public = state

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One entry of an image's block device mapping: an EBS volume, an instance-store volume when it has
-/// a virtual name, or neither.
+/// One entry of an image's block device mapping: an EBS volume, an instance-store volume when it
+/// has a virtual name, or neither.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 pub struct BlockDevice {

@@ -93,7 +93,8 @@ mod tests {
     use super::*;
 
     const HEADER: &str = "AWS4-HMAC-SHA256 \
-        Credential=AKIDEXAMPLE/20260325/us-gov-west-1/ec2/aws4_request, SignedHeaders=host;x-amz-date, Signature=00";
+        Credential=AKIDEXAMPLE/20260325/us-gov-west-1/ec2/aws4_request, \
+        SignedHeaders=host;x-amz-date, Signature=00";
 
     fn code(header: Option<&str>, service: &str, region: Option<&str>) -> Option<String> {
         Scope::check(header, service, region)

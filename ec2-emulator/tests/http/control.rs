@@ -16,7 +16,9 @@ fn what_is_seeded_is_there_and_can_be_read_back() {
             "State": "available",
             "Tags": { "k": "v" },
             "OwnerId": "111122223333",
-            "BlockDevices": [{ "DeviceName": "/dev/xvda", "SnapshotId": "snap-00000001", "Encrypted": null }],
+            "BlockDevices": [{
+                "DeviceName": "/dev/xvda", "SnapshotId": "snap-00000001", "Encrypted": null
+            }],
             "ProductCodes": ["a1b2"],
             "LaunchPermissions": ["all", FRIEND],
         }],

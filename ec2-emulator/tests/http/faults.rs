@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use ec2_emulator::{Buckets, Config, Fault, FaultKind, Image};
 
+use serde_json::json;
+
 use crate::client::Client;
 use crate::{FRIEND, ID, with, with_config};
 
@@ -271,4 +273,54 @@ fn the_published_buckets_hold_a_hundred_modifications() {
         emulator.throttled()["ModifyImageAttribute"],
         150 - succeeded as u64
     );
+}
+
+#[test]
+fn limits_are_raised_and_lowered_while_it_runs() {
+    let (emulator, client) = with([]);
+    let put = |body: &str| client.control("PUT", "rates", body).assert_ok();
+    put(r#"{"Actions":{"DescribeImages":[2,0.001]}}"#);
+    let burst = || {
+        (0..60)
+            .filter(|_| client.ec2("DescribeImages", &[]).status == 200)
+            .count()
+    };
+    assert_eq!(burst(), 2);
+    put(r#"{"Factor":20000}"#);
+    thread::sleep(Duration::from_millis(200));
+    assert!(burst() >= 4, "20 a second");
+    let rates = client.control("GET", "rates", "").json();
+    assert_eq!(rates["Factor"], 20000.0);
+    assert_eq!(rates["Buckets"]["DescribeImages"]["Capacity"], 2.0);
+    put(r#"{"Limits":"none"}"#);
+    assert_eq!(burst(), 60);
+    put(r#"{"Limits":"published","Factor":0.01}"#);
+    assert!(burst() <= 2, "0.2 a second");
+    emulator.set_buckets(Buckets::published().times(2.0));
+    emulator.reset();
+    assert_eq!(
+        burst(),
+        60,
+        "a reset goes back to the limits of the beginning"
+    );
+    assert_eq!(
+        client.control("PUT", "rates", r#"{"Factors":1}"#).status,
+        400
+    );
+}
+
+#[test]
+fn the_reads_of_parameter_store_share_one_bucket() {
+    let config = Config {
+        buckets: Buckets::published().times(0.05),
+        ..Config::default()
+    };
+    let (emulator, client) = with_config(config, []);
+    let by_path = || client.ssm("GetParametersByPath", &json!({ "Path": "/p" }));
+    by_path().assert_ok();
+    by_path().assert_ok();
+    assert_eq!(by_path().json()["__type"], "ThrottlingException");
+    let one = client.ssm("GetParameter", &json!({ "Name": "/p" }));
+    assert_eq!(one.json()["__type"], "ThrottlingException");
+    assert_eq!(emulator.throttled()["Parameter Store"], 2);
 }
