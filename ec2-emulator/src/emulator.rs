@@ -100,6 +100,11 @@ impl Emulator {
         self.edit(|state| state.add(image));
     }
 
+    /// Adds many images at once.
+    pub fn add_all(&self, images: impl IntoIterator<Item = Image>) {
+        self.edit(|state| images.into_iter().for_each(|image| state.add(image)));
+    }
+
     /// Adds a parameter to Parameter Store, or replaces it.
     pub fn put_parameter(&self, name: &str, value: &str, kind: ParameterType) {
         self.put(Parameter::new(name, value, kind));

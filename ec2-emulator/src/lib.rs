@@ -68,6 +68,7 @@ pub use state::grantee::Grantee;
 pub use state::image::{Image, ImageState};
 pub use state::key::{Key, KeyGrant, KeyManager, KeyState};
 pub use state::parameter::{Parameter, ParameterType};
+pub use state::range::ImageRange;
 pub use state::snapshot::Snapshot;
 pub use state::table::Table;
 pub use state::watermark::{ScanResults, Watermark};

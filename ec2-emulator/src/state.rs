@@ -7,6 +7,7 @@ pub(crate) mod image;
 pub(crate) mod key;
 pub(crate) mod parameter;
 mod past;
+pub(crate) mod range;
 pub(crate) mod snapshot;
 pub(crate) mod table;
 pub(crate) mod watermark;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::state::image::{Image, is_resource_id};
 use crate::state::key::{Key, KeyManager};
 use crate::state::parameter::Parameter;
+use crate::state::range::ImageRange;
 use crate::state::snapshot::Snapshot;
 use crate::state::table::Table;
 use crate::wire::error::ApiError;
@@ -182,6 +184,12 @@ impl State {
     pub fn apply(&mut self, seed: Seed) {
         // First, so that snapshots may name them by alias.
         seed.keys.into_iter().for_each(|key| self.add_key(key));
+        for range in seed.ranges {
+            range
+                .into_images()
+                .into_iter()
+                .for_each(|image| self.add(image));
+        }
         seed.images.into_iter().for_each(|image| self.add(image));
         for snapshot in seed.snapshots {
             self.add_snapshot(snapshot);
@@ -206,6 +214,7 @@ impl State {
     pub fn to_seed(&self) -> Seed {
         Seed {
             images: self.images.values().cloned().collect(),
+            ranges: Vec::new(),
             snapshots: self.snapshots.values().cloned().collect(),
             deregistered: self.deregistered.clone(),
             other_tags: self.other_tags.clone(),
@@ -270,6 +279,9 @@ impl State {
 pub struct Seed {
     /// See [`State::images`].
     pub images: Vec<Image>,
+    /// Many images from one pattern, added before [`Seed::images`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<ImageRange>,
     /// See [`State::snapshots`]; added after those that come with the images, so these win.
     pub snapshots: Vec<Snapshot>,
     /// See [`State::deregistered`].

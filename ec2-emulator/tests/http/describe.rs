@@ -2,6 +2,7 @@ use ec2_emulator::{
     BlockDevice, BlockPublicAccess, Config, Image, ImageState, ScanResults, Snapshot, Watermark,
 };
 
+use crate::client::Client;
 use crate::{FRIEND, ID, ORGANIZATION, OTHER_ID, UNIT, with, with_config};
 
 #[test]
@@ -400,23 +401,84 @@ fn pages_may_be_made_shorter_than_asked_for() {
     assert!(answer.text("nextToken").is_some());
 }
 
+/// All ids of a listing, by pages of this size.
+fn listed(client: &Client, size: &str, parameters: &[(&str, &str)]) -> Vec<String> {
+    let (mut ids, mut token) = (Vec::new(), None::<String>);
+    loop {
+        let mut all = vec![("MaxResults", size)];
+        all.extend(parameters);
+        all.extend(token.as_deref().map(|token| ("NextToken", token)));
+        let answer = client.ec2("DescribeImages", &all);
+        answer.assert_ok();
+        ids.extend(answer.texts("imageId").into_iter().map(str::to_owned));
+        token = answer.text("nextToken").map(str::to_owned);
+        if token.is_none() {
+            return ids;
+        }
+    }
+}
+
 #[test]
-fn fifty_thousand_images_are_paged_and_looked_up_quickly() {
-    let (_emulator, client) = with((0..50_000).map(|n| Image::new(format!("ami-{n:017x}"))));
+fn fifty_thousand_images_are_seeded_listed_and_looked_up_quickly() {
+    let (emulator, client) = with([]);
+    let began = std::time::Instant::now();
+    let seed = r#"{"Ranges":[
+        {"Count":50000,"Image":{"ImageId":"ami-{n:017x}","Name":"golden-{n}",
+            "Tags":{"team":"t{n:02}","ami-warden:description":"{Name}"}}},
+        {"Count":500,"First":7,"Step":100,"Image":{"ImageId":"ami-{n:017x}",
+            "LaunchPermissions":["444455556666"],"Tags":{"ami-warden:hold":"{n}"}}}]}"#;
+    client.control("POST", "seed", seed).assert_ok();
+    let seeded = began.elapsed();
+    assert_eq!(emulator.edit(|state| state.images.len()), 50_000);
+    let image = emulator
+        .image("ami-0000000000000c34f")
+        .expect("the last one");
+    assert_eq!(
+        (image.name.as_str(), image.tags["team"].as_str()),
+        ("golden-49999", "t49999")
+    );
+    assert_eq!(image.tags["ami-warden:description"], "{Name}");
+
+    let began = std::time::Instant::now();
+    let filter = [
+        ("Filter.1.Name", "tag-key"),
+        ("Filter.1.Value.1", "ami-warden:h*"),
+    ];
+    let held = listed(&client, "1000", &filter);
+    assert_eq!(
+        (held.len(), held[499].as_str()),
+        (500, "ami-00000000000000007")
+    );
+    assert_eq!(
+        listed(&client, "1000", &[("Owner.1", "self")]).len(),
+        50_000
+    );
+    let listed = began.elapsed();
+
     let began = std::time::Instant::now();
     let filter = [
         ("Filter.1.Name", "image-id"),
         ("Filter.1.Value.1", "ami-0000000000000c34f"),
     ];
-    for _ in 0..20 {
-        assert_eq!(
-            client.ec2("DescribeImages", &filter).texts("imageId").len(),
-            1
-        );
+    for _ in 0..100 {
+        let found = client.ec2("DescribeImages", &filter);
+        assert_eq!(found.texts("imageId").len(), 1);
     }
-    let first = client.ec2("DescribeImages", &[("MaxResults", "1000")]);
-    assert_eq!(first.texts("imageId").len(), 1000);
-    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    let times = [seeded, listed, began.elapsed()];
+    assert!(times.iter().all(|time| time.as_secs() < 8), "{times:?}");
+}
+
+#[test]
+fn a_range_with_a_mistake_is_refused() {
+    let (_emulator, client) = with([]);
+    for range in [
+        r#"{"Count":2,"Image":{"ImageId":"ami-{n}"}}"#,
+        r#"{"Count":2,"Image":{"ImageId":"ami-{n:08x}","Tag":{}}}"#,
+        r#"{"Image":{"ImageId":"ami-{n:08x}"}}"#,
+    ] {
+        let seed = format!(r#"{{"Ranges":[{range}]}}"#);
+        assert_eq!(client.control("POST", "seed", &seed).status, 400, "{range}");
+    }
 }
 
 #[test]
