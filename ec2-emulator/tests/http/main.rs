@@ -1,13 +1,20 @@
 //! The emulator over real HTTP, with a client that knows nothing of it but the wire.
 
+mod acts;
 mod client;
 mod control;
+mod deprecation;
 mod describe;
 mod faults;
+mod gates;
+mod keys;
+mod lags;
 mod lifecycle;
 mod modify;
 mod parameters;
 mod protocol;
+mod snapshots;
+mod spoilt;
 mod tags;
 
 use client::Client;
