@@ -144,8 +144,9 @@ impl<'a, E: Ec2, P: Parameters> Crowd<'a, E, P> {
                         shift.error.get_or_insert(error);
                     }
                 }
-                Some(seen) = shift.reading.next(), if !stopping && !shift.reading.is_empty() => {
-                    shift.ready.push_back(seen);
+                // `None` when the last batch is read to its end: then the loop looks what is left.
+                seen = shift.reading.next(), if !stopping && !shift.reading.is_empty() => {
+                    shift.ready.extend(seen);
                 }
                 () = sleep_until(wake), if !stopping => {}
             }

@@ -10,13 +10,15 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+use super::call_error::CallError;
+
 /// The pace of one operation. EC2 gives each API of each account and Region a token bucket, and an
 /// answer tells neither its size nor its refill rate:
 /// <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>
 ///
 /// Until calls are throttled, they go out as fast as answers come back, and a few more each time
-/// (TCP's slow start). From then on they are spaced out, at a rate that follows TCP's CUBIC, like the
-/// adaptive retries of the AWS SDKs. <https://www.rfc-editor.org/rfc/rfc9438>
+/// (TCP's slow start). From then on they are spaced out, at a rate that follows TCP's CUBIC, like
+/// the adaptive retries of the AWS SDKs. <https://www.rfc-editor.org/rfc/rfc9438>
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Held by the first caller in the queue. Callers get it in the order of their coming.
@@ -28,6 +30,8 @@ pub(super) struct Pace {
     /// When the queue began.
     queued: Cell<Instant>,
     learned: RefCell<Learned>,
+    /// The last throttled answer.
+    refusal: RefCell<Option<CallError>>,
 }
 
 /// What the answer to one request says about the pace.
@@ -63,11 +67,12 @@ impl Pace {
             waiting: Cell::new(0),
             queued: Cell::new(now),
             learned: RefCell::new(Learned::new(now)),
+            refusal: RefCell::default(),
         }
     }
 
-    /// Waits until the caller may send one request. Where nothing holds it back it waits for no timer,
-    /// since a timer takes up to a millisecond even for no time at all.
+    /// Waits until the caller may send one request. Where nothing holds it back it waits for no
+    /// timer, since a timer takes up to a millisecond even for no time at all.
     pub(super) async fn turn(&self) {
         if self.waiting.get() == 0 {
             self.queued.set(Instant::now());
@@ -100,6 +105,21 @@ impl Pace {
         self.answered.notify_one();
     }
 
+    /// Keeps a throttled answer for callers that get none before they give up.
+    pub(super) fn keep(&self, error: &CallError) {
+        self.refusal.replace(Some(error.clone()));
+    }
+
+    /// The last throttled answer, if the operation is stuck.
+    pub(super) fn refusal(&self) -> Option<CallError> {
+        let is_stuck = self.learned.borrow().is_stuck(Instant::now());
+        if is_stuck {
+            self.refusal.borrow().clone()
+        } else {
+            None
+        }
+    }
+
     /// How long the operation was stuck in all.
     pub(super) fn stuck(&self) -> Duration {
         self.learned.borrow().stuck(Instant::now())
@@ -112,7 +132,8 @@ impl Pace {
         let waiting = f64::from(self.waiting.get());
         let is_busy = learned.is_busy(now);
         let Some(limit) = &learned.limit else {
-            // Before any answer the queue would take all callers, so that it waits for answers first.
+            // Before any answer the queue would take all callers, so that it waits for answers
+            // first.
             let is_flowing = is_busy || now - self.queued.get() <= Self::STUCK;
             let is_full = is_flowing && waiting >= learned.window;
             return if is_full { now + Self::SOON } else { now };
@@ -176,8 +197,8 @@ struct Learned {
 impl Learned {
     /// The first window. Not a limit: it grows as soon as callers queue.
     const WINDOW: f64 = 16.0;
-    /// The part of a request that each answer adds to the window while callers queue. More would empty
-    /// large buckets sooner, and have more calls throttled at their end.
+    /// The part of a request that each answer adds to the window while callers queue. More would
+    /// empty large buckets sooner, and have more calls throttled at their end.
     const WIDER: f64 = 0.125;
     /// Round trips take less. The first guess at a rate is one window in this time.
     const ROUND_TRIP: f64 = 0.25;
@@ -281,6 +302,12 @@ impl Learned {
     fn is_busy(&self, now: Instant) -> bool {
         self.let_through
             .is_some_and(|last| now - last <= Pace::STUCK)
+    }
+
+    /// Whether all requests have been throttled for a while.
+    fn is_stuck(&self, now: Instant) -> bool {
+        self.throttled
+            .is_some_and(|since| now - since > Pace::STUCK)
     }
 
     fn stuck(&self, now: Instant) -> Duration {
@@ -454,8 +481,7 @@ mod tests {
     use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
     use tokio::time::sleep;
 
-    use super::*;
-    use crate::act::{call_error::CallError, retry::Retry};
+    use super::{super::retry::Retry, *};
 
     const OPERATION: &str = "ModifyImageAttribute";
     /// More calls than any test lets through.
@@ -569,11 +595,8 @@ mod tests {
     /// So many calls, each for an image of its own.
     async fn call(retry: &Retry, calls: u32, bucket: &Bucket) {
         sweep(retry, calls, async |_| {
-            retry
-                .attempts()
-                .call(OPERATION, || bucket.call())
-                .await
-                .unwrap();
+            let attempts = retry.attempts();
+            attempts.call(OPERATION, || bucket.call()).await.unwrap();
         })
         .await;
     }
@@ -582,11 +605,8 @@ mod tests {
     async fn call_at_once(retry: &Retry, calls: u32, bucket: &Bucket, width: usize) {
         futures_util::stream::iter(0..calls)
             .map(|_| async {
-                retry
-                    .attempts()
-                    .call(OPERATION, || bucket.call())
-                    .await
-                    .unwrap()
+                let attempts = retry.attempts();
+                attempts.call(OPERATION, || bucket.call()).await.unwrap();
             })
             .buffer_unordered(width)
             .for_each(async |()| {})
@@ -602,7 +622,7 @@ mod tests {
             (20_000, 2000.0, 400.0, 0.08),
             (6000, 2000.0, 100.0, 0.08),
         ] {
-            for width in [None, Some(16), Some(64), Some(usize::MAX)] {
+            for width in [None, Some(16), Some(usize::MAX)] {
                 let (retry, bucket) = (retry(), Bucket::new(burst, refill));
                 let start = Instant::now();
                 match width {
@@ -897,16 +917,48 @@ mod tests {
         let watch = async {
             assert_eq!(retry.next_start(), Instant::now());
             sleep(Duration::from_secs(20)).await;
-            let queue = retry.next_start() - Instant::now();
-            println!("{queue:?} until the next start");
-            assert!(
-                queue > Duration::from_secs(4) && queue < Duration::from_secs(11),
-                "{queue:?}"
-            );
+            let queue = (retry.next_start() - Instant::now()).as_secs_f64();
+            println!("{queue} s until the next start");
+            assert!(queue > 4.0 && queue < 11.0, "{queue} s");
             bucket.set(0.0, 0.0);
             sleep(Duration::from_secs(3)).await;
             assert_eq!(retry.next_start(), Instant::now());
         };
-        tokio::select! { () = calls => {}, () = watch => {} }
+        tokio::select! { biased; () = watch => {}, () = calls => {} }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn images_are_not_all_begun_before_the_first_answer() {
+        let (retry, bucket) = (retry(), Bucket::unlimited());
+        let begun = Cell::new(0);
+        let all = sweep(&retry, 50_000, async |_| {
+            begun.set(begun.get() + 1);
+            let attempts = retry.attempts();
+            attempts.call(OPERATION, || bucket.call()).await.unwrap();
+        });
+        tokio::select! {
+            () = all => {}
+            () = sleep(Duration::from_millis(15)) => {}
+        }
+        assert!(begun.get() < 100, "{} begun", begun.get());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_gives_up_leaves_the_queue() {
+        let pace = Pace::new(Instant::now());
+        for _ in 0..16 {
+            pace.turn().await;
+        }
+        {
+            let (first, second) = (pace.turn(), pace.turn());
+            let given_up = timeout(
+                Duration::from_millis(100),
+                futures_util::future::join(first, second),
+            );
+            assert!(given_up.await.is_err());
+        }
+        assert_eq!(pace.waiting.get(), 0);
+        pace.answered(Instant::now(), Answer::Through);
+        assert_eq!(pace.turn().now_or_never(), Some(()));
     }
 }

@@ -1,5 +1,5 @@
-//! Trying again: backoff for faults, a learned pace for throttling, and never beyond the time that the
-//! invocation or the image has.
+//! Trying again: backoff for faults, a learned pace for throttling, and never beyond the time that
+//! the invocation or the image has.
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,8 +26,8 @@ const NOT_YET: Duration = Duration::from_secs(30);
 /// The rest of the time that is too short for another try.
 const TOO_SHORT: Duration = Duration::from_millis(50);
 
-/// Shared by all calls of one invocation: its time, what it learned of each operation's limit, and its
-/// requests.
+/// Shared by all calls of one invocation: its time, what it learned of each operation's limit, and
+/// its requests.
 #[derive(Debug)]
 pub struct Retry {
     deadline: Instant,
@@ -71,9 +71,9 @@ impl Retry {
         Attempts::new(self, None)
     }
 
-    /// Attempts of one image, with a budget: the time in calls and in backoff counts. Time in the queue
-    /// of a busy operation does not, since it is not the image's fault; in that of a stuck one it does,
-    /// since nothing would end it.
+    /// Attempts of one image, with a budget: the time in calls and in backoff counts. Time in the
+    /// queue of a busy operation does not, since it is not the image's fault; in that of a stuck
+    /// one it does, since nothing would end it.
     #[must_use]
     pub fn attempts_for(&self, limit: Duration) -> Attempts<'_> {
         Attempts::new(self, Some(limit))
@@ -165,7 +165,8 @@ impl<'a> Attempts<'a> {
     /// Waits until the operation's pace allows one request.
     ///
     /// # Errors
-    /// When the time is up before that.
+    /// When the time is up before that. With the code of throttled calls, if the operation lets
+    /// nothing through.
     pub async fn slot(&self, operation: &'static str) -> Result<(), CallError> {
         let pace = self.retry.pace(operation);
         let mut turn = pin!(pace.turn());
@@ -178,7 +179,9 @@ impl<'a> Attempts<'a> {
                 return Ok(());
             }
         }
-        Err(CallError::timeout(operation))
+        Err(pace
+            .refusal()
+            .unwrap_or_else(|| CallError::timeout(operation)))
     }
 
     /// Makes the call once, now, and cuts it off when the time is up.
@@ -201,8 +204,8 @@ impl<'a> Attempts<'a> {
         })
     }
 
-    /// Waits before a call is tried again. False if it will not pass, has lasted too long, or the time
-    /// is up.
+    /// Waits before a call is tried again. False if it will not pass, has lasted too long, or the
+    /// time is up.
     pub async fn back_off(&self, error: &CallError) -> bool {
         let mut trouble = self.take_trouble(error.operation);
         let again = self.pause(&mut trouble, error).await;
@@ -239,7 +242,11 @@ impl<'a> Attempts<'a> {
             Ok(Err(error)) => trouble.answer(error.kind, &self.retry.streaks),
             Ok(Ok(_)) => Answer::Through,
         };
-        self.retry.pace(operation).answered(sent, answer);
+        let pace = self.retry.pace(operation);
+        pace.answered(sent, answer);
+        if let (Ok(Err(error)), Answer::Throttled { .. }) = (&result, answer) {
+            pace.keep(error);
+        }
         result
             .map_err(|_| Failure::CutOff)?
             .map_err(Failure::Answered)
@@ -247,8 +254,9 @@ impl<'a> Attempts<'a> {
 
     async fn pause(&self, trouble: &mut Trouble, error: &CallError) -> bool {
         let _counted = self.clock.start();
-        let now = Instant::now();
-        let mut left = self.left();
+        let left = self.left();
+        // A try at the very end of the time would be cut off: the last ones share what is left.
+        let mut longest = left / 2;
         match error.kind {
             ErrorKind::Denied | ErrorKind::Refused => return false,
             ErrorKind::Throttled => {}
@@ -259,22 +267,21 @@ impl<'a> Attempts<'a> {
                 }
             }
             ErrorKind::NotYet => {
+                let now = Instant::now();
                 let since = self.not_yet_since.get().unwrap_or(now);
                 self.not_yet_since.set(Some(since));
                 let bound = NOT_YET.saturating_sub(now - since);
                 if bound.is_zero() {
                     return false;
                 }
-                let delay = trouble.backoff.next().unwrap_or_default().min(bound);
-                return self.wait(delay).await;
+                longest = longest.min(bound);
             }
         }
         if left < TOO_SHORT {
             return false;
         }
-        // The last tries share what is left of the time.
-        left /= 2;
-        sleep(trouble.backoff.next().unwrap_or_default().min(left)).await;
+        let delay = trouble.backoff.next().unwrap_or_default();
+        sleep(delay.min(longest)).await;
         true
     }
 
@@ -397,7 +404,9 @@ impl Drop for Counted<'_> {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::{FutureExt, join};
+    use std::future::{Ready, pending, ready};
+
+    use futures_util::{FutureExt, future::join_all, join};
     use tokio::time::sleep_until;
 
     use super::*;
@@ -439,14 +448,14 @@ mod tests {
             }
         }
 
-        async fn call(&self) -> Result<(), CallError> {
+        fn call(&self) -> Ready<Result<(), CallError>> {
             self.made.set(self.made.get() + 1);
             self.last.set(Instant::now());
-            if self.made.get() <= self.times {
+            ready(if self.made.get() <= self.times {
                 Err(error(self.kind))
             } else {
                 Ok(())
-            }
+            })
         }
     }
 
@@ -557,7 +566,7 @@ mod tests {
         let retry = retry(3);
         let result = retry
             .attempts()
-            .call(OPERATION, std::future::pending::<Result<(), _>>)
+            .call(OPERATION, pending::<Result<(), _>>)
             .await;
         assert_eq!(result, Err(CallError::timeout(OPERATION)));
         assert_eq!(Instant::now(), retry.deadline());
@@ -578,7 +587,7 @@ mod tests {
         let failing = Failing::new(ErrorKind::Transient, 1);
         let attempt = async || {
             failing.call().await?;
-            std::future::pending().await
+            pending().await
         };
         let result: Result<(), _> = attempts.call(OPERATION, attempt).await;
         assert_eq!(result, Err(error(ErrorKind::Transient)));
@@ -590,9 +599,7 @@ mod tests {
         let retry = retry(600);
         let start = Instant::now();
         let attempts = retry.attempts_for(seconds(60));
-        let result = attempts
-            .call(OPERATION, std::future::pending::<Result<(), _>>)
-            .await;
+        let result = attempts.call(OPERATION, pending::<Result<(), _>>).await;
         assert_eq!(result, Err(CallError::timeout(OPERATION)));
         assert_eq!(start.elapsed(), seconds(60));
         assert!(
@@ -637,7 +644,7 @@ mod tests {
             let (attempts, failing) = (retry.attempts(), Failing::new(ErrorKind::Throttled, tries));
             let _ = attempts.call(OPERATION, || failing.call()).await;
         };
-        futures_util::future::join_all((0..callers).map(call)).await;
+        join_all((0..callers).map(call)).await;
     }
 
     #[tokio::test(start_paused = true)]
@@ -653,7 +660,7 @@ mod tests {
             };
             attempts.call(OPERATION, quick).await
         };
-        let results = futures_util::future::join_all((0..100).map(image)).await;
+        let results = join_all((0..100).map(image)).await;
         assert!(results.iter().all(Result::is_ok));
         assert!(start.elapsed() > seconds(3), "{:?}", start.elapsed());
     }
@@ -664,13 +671,17 @@ mod tests {
         let start = Instant::now();
         let image = async |_| {
             let failing = Failing::new(ErrorKind::Throttled, u32::MAX);
-            retry
-                .attempts_for(seconds(60))
-                .call(OPERATION, || failing.call())
-                .await
+            let attempts = retry.attempts_for(seconds(60));
+            attempts.call(OPERATION, || failing.call()).await
         };
-        let results = futures_util::future::join_all((0..200).map(image)).await;
-        assert!(results.iter().all(Result::is_err));
+        let results = join_all((0..200).map(image)).await;
+        // Also those that the pace never let try.
+        assert!(
+            results
+                .iter()
+                .all(|result| *result == Err(error(ErrorKind::Throttled)))
+        );
+        assert!(retry.calls() < 150, "{} calls", retry.calls());
         assert!(start.elapsed() < seconds(70), "{:?}", start.elapsed());
     }
 

@@ -258,6 +258,8 @@ mod tests {
         if let Change::LaunchPermission(change) = &mut record.changes[0].change {
             change.before = units(2000);
         }
+        let json = change_json(&record, &record.changes[0], &Origin::default());
+        assert!(json.len() <= FIELDS_BYTES_MAX, "{}", json.len());
         let lines = lines(&record, &Origin::default());
         for (list, count) in [("Before", 2000), ("After", 1000)] {
             let kept = lines[1][list].as_array().unwrap().len() as u64;

@@ -85,17 +85,21 @@ fn read_principals(principal: &Json, reach: &mut KeyReach) {
         reach.anybody = true;
     }
     for (kind, names) in members {
-        // A service, a federation or a canonical user may act for any account.
-        if !kind.eq_ignore_ascii_case("AWS") {
-            reach.anybody = true;
-            continue;
-        }
-        for name in one_or_many(names) {
-            match name {
-                Json::Text(name) => read_principal(name, reach),
-                _ => reach.anybody = true,
+        if kind.eq_ignore_ascii_case("AWS") {
+            for name in one_or_many(names) {
+                read_name(name, reach);
             }
+        } else {
+            // A service, a federation or a canonical user may act for any account.
+            reach.anybody = true;
         }
+    }
+}
+
+fn read_name(name: &Json, reach: &mut KeyReach) {
+    match name {
+        Json::Text(name) => read_principal(name, reach),
+        _ => reach.anybody = true,
     }
 }
 

@@ -247,6 +247,19 @@ fn a_public_image_is_deprecated_two_years_after_its_creation_and_gets_no_more_ti
 }
 
 #[test]
+fn an_image_is_public_if_its_own_flag_or_its_permissions_say_so() {
+    for (flag, permissions) in [(true, ""), (false, "all")] {
+        let mut world = World::of(private("2027-06-30T00:00:00.000Z")).launched_by(permissions);
+        world.image.public = flag;
+        let message = deprecation(&world, "-", Directives::default()).unwrap_err();
+        assert!(
+            message.contains("EC2 deprecates every public image"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
 fn a_public_image_whose_time_has_passed_has_no_possible_time() {
     let world = World::of(private("2026-06-30T00:00:00.000Z")).launched_by("all");
     let message = deprecation(&world, "2027-01-01", Directives::default()).unwrap_err();

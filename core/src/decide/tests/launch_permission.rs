@@ -7,6 +7,7 @@ use crate::{
         image::{DeprecationTime, RootDevice},
     },
     testing::image,
+    wish::launch_permission::LaunchPermissionWish,
 };
 
 /// The planned difference as `(add, remove, after)`.
@@ -77,6 +78,25 @@ fn the_owner_is_neither_added_nor_removed() {
     assert_eq!(planned("111122223333", "", &allow_all()), Plan::default());
     let plan = planned("=", "111122223333 444455556666", &allow_all());
     assert_eq!(difference(&plan), some("", "444455556666", "111122223333"));
+}
+
+#[test]
+fn a_wish_that_names_the_owner_all_the_same_adds_nobody() {
+    let wish = |list| LaunchPermissionWish::Edit {
+        add: grantees(list),
+        remove: grantees(""),
+    };
+    let planned = |list| {
+        let launch_permission = Some(wish(list));
+        let directives = Directives {
+            launch_permission,
+            ..Directives::default()
+        };
+        World::of(image()).plan(&directives, &allow_all())
+    };
+    assert_eq!(planned("111122223333"), Plan::default());
+    let some = some("444455556666", "", "444455556666");
+    assert_eq!(difference(&planned("111122223333 444455556666")), some);
 }
 
 #[test]
