@@ -30,8 +30,8 @@ class Stack:
     region: str
     account: str
     outputs: dict[str, str]
-    client: Callable[[str], Any]
-    """A client of a service there, for example `stack.client("sqs")`."""
+    client: Callable[..., Any]
+    """A client of a service there, for example `stack.client("sqs")`; what boto3 takes besides may follow."""
 
     def __str__(self) -> str:
         return f"{self.name} in {self.region} of {self.account}"
@@ -83,9 +83,9 @@ def _find(session: Any, names: list[str]) -> list[Stack]:
     # A session makes one client at a time; its clients may be used at the same time (boto3, "Multithreading").
     lock = threading.Lock()
 
-    def make(service: str) -> Any:
+    def make(service: str, **settings: Any) -> Any:
         with lock:
-            return session.client(service)
+            return session.client(service, **settings)
 
     client = make("cloudformation")
     found = []

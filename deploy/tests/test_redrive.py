@@ -584,10 +584,31 @@ def test_events_go_to_the_alias_of_an_emulated_account_and_requests_to_the_funct
     assert calls == ["events", None]
 
 
+@pytest.mark.parametrize("alias", [True, False], ids=["by its alias", "without an alias"])
+def test_a_function_of_an_emulated_account_that_runs_gets_what_was_kept(deployed, monkeypatch, capsys, alias):
+    monkeypatch.setattr(redrive, "WAIT_SECONDS", 0)
+    if alias:
+        deployed("lambda").create_alias(FunctionName="ami-warden-Function", Name="events", FunctionVersion="$LATEST")
+    (stack,) = deployed("cloudformation").describe_stacks(StackName="ami-warden")["Stacks"]
+    queue = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}["InvocationDeadLetterQueueUrl"]
+    for image in (IMAGE, IMAGE, OTHER):
+        deployed("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(failure(state_change(image))))
+    code = redrive.main([])
+    assert (code, capsys.readouterr().out.count("sent  EC2 AMI State Change")) == (0, 2)
+    deadline = time.monotonic() + 20
+    looked = set()
+    while looked != {IMAGE, OTHER} and time.monotonic() < deadline:
+        lines = deployed("logs").filter_log_events(logGroupName="ami-warden")["events"]
+        looked = {json.loads(line["message"])["ImageId"] for line in lines if line["message"].startswith("{")}
+    assert looked == {IMAGE, OTHER}
+    assert redrive.main([]) == 0
+    assert "nothing is kept" in capsys.readouterr().out
+
+
 # --- Without boto3 ----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("script", ["redrive.py"])
+@pytest.mark.parametrize("script", ["redrive.py", "check.py"])
 def test_without_boto3_the_help_is_shown_and_a_run_says_what_is_missing(script):
     def run(*arguments):
         # -S and -I: no package of this environment is found.
