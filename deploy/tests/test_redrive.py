@@ -64,6 +64,7 @@ class FakeSqs:
         self.messages = {}
         self.undeletable = set()
         self.broken = set()
+        self.headers = {}
 
     def keep(self, body, queue=INVOCATION, attributes=None, sent_at=None):
         key = str(uuid.uuid4())
@@ -91,7 +92,7 @@ class FakeSqs:
                     "Attributes": {"SentTimestamp": each["SentTimestamp"]}, "MessageAttributes": each["MessageAttributes"],
                 }
             )  # fmt: skip
-        return {"Messages": answer} if answer else {}
+        return {"ResponseMetadata": {"HTTPHeaders": self.headers}, **({"Messages": answer} if answer else {})}
 
     def change_message_visibility_batch(self, QueueUrl, Entries):
         assert len(Entries) <= 10
@@ -394,6 +395,16 @@ def test_one_queue_that_cannot_be_read_does_not_keep_the_other_from_being_sent(s
 def test_what_fails_again_meanwhile_is_left_for_the_next_time(sqs, function, run):
     sqs.keep(failure(state_change()))
     sqs.keep(failure(state_change(OTHER)), sent_at=(time.time() + 60) * 1000)
+    assert run()[0] == 0
+    assert function.payloads() == [state_change()]
+    assert len(sqs.visible()) == 1
+
+
+def test_the_clock_of_the_queue_decides_what_came_later_and_not_the_clock_of_this_machine(sqs, function, run):
+    kept_at = 1_900_000_000  # in 2030, by the queue's clock
+    sqs.headers = {"date": "Sun, 17 Mar 2030 17:46:40 GMT"}
+    sqs.keep(failure(state_change()), sent_at=kept_at * 1000 + 900)
+    sqs.keep(failure(state_change(OTHER)), sent_at=(kept_at + 5) * 1000)
     assert run()[0] == 0
     assert function.payloads() == [state_change()]
     assert len(sqs.visible()) == 1
