@@ -428,6 +428,8 @@ def reason_lines(kept: list[Kept]) -> Iterator[str]:
     counts: dict[str, int] = {}
     for each in kept:
         for reason in each.reasons:
+            # Of many, each failed in a request of its own, and for few reasons.
+            reason = reason.split("; request ")[0] if len(kept) > 1 else reason
             counts[reason] = counts.get(reason, 0) + 1
     for shown, (reason, count) in enumerate(counts.items()):
         if shown == 3:
@@ -540,14 +542,18 @@ def handle(
 def summary(messages: list[Kept], tally: Tally, unreadable: list[Kept], requests: list[Kept], dry_run: bool) -> str:
     if not messages:
         return "nothing is kept"
-    words = [f"{len(messages)} kept", f"{len(tally.done)} {'would be ' if dry_run else ''}sent, as {tally.parcels} events"]
+    words = [f"{len(messages)} kept", f"{len(tally.done)} {'would be ' if dry_run else ''}sent, as {counted(tally.parcels, 'event')}"]
     if tally.not_sent:
         words.append(f"{len(tally.not_sent)} not sent")
     if unreadable:
-        words.append(f"{len(unreadable)} cannot be read and stay")
+        words.append(f"{len(unreadable)} unreadable, left in place")
     if requests:
-        words.append(f"{len(requests)} requests by hand stay (--requests sends them)")
+        words.append(f"{counted(len(requests), 'request')} by hand, left in place (--requests sends requests)")
     return "; ".join(words)
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def main(arguments: list[str] | None = None) -> int:
