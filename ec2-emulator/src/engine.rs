@@ -319,7 +319,11 @@ impl Engine {
             run.caller.largest_page = Some(most);
         }
         answer.give(effect, || {
-            run.carry_out(&mut inner.state, &mut view, &spoils)
+            let written = run.carry_out(&mut inner.state, &mut view, &spoils)?;
+            if call.action == "DescribeImageUsageReports" {
+                inner.state.count_described(&written.resources);
+            }
+            Ok(written)
         })
     }
 

@@ -71,6 +71,7 @@ pub use state::parameter::{Parameter, ParameterType};
 pub use state::range::ImageRange;
 pub use state::snapshot::Snapshot;
 pub use state::table::Table;
+pub use state::usage::{CoveredType, ReportPace, ReportState, Usage, UsageReport};
 pub use state::watermark::{ScanResults, Watermark};
 pub use state::{BlockPublicAccess, Seed, State};
 pub use tls::Tls;

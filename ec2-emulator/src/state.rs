@@ -10,6 +10,7 @@ mod past;
 pub(crate) mod range;
 pub(crate) mod snapshot;
 pub(crate) mod table;
+pub(crate) mod usage;
 pub(crate) mod watermark;
 
 pub(crate) use past::{Past, Version};
@@ -24,6 +25,7 @@ use crate::state::parameter::Parameter;
 use crate::state::range::ImageRange;
 use crate::state::snapshot::Snapshot;
 use crate::state::table::Table;
+use crate::state::usage::{ReportPace, Usage, UsageReport};
 use crate::wire::error::ApiError;
 
 /// Block public access for AMIs, as the API spells it.
@@ -64,6 +66,14 @@ pub struct State {
     pub parameters: Table<Parameter>,
     /// KMS, by key id. Use [`State::add_key`].
     pub keys: Table<Key>,
+    /// Who uses which image: new usage reports say what this says then.
+    pub usage: Vec<Usage>,
+    /// Usage reports, by id. Use [`State::add_usage_report`].
+    pub usage_reports: Table<UsageReport>,
+    /// How long usage reports are pending.
+    pub report_pace: ReportPace,
+    /// How many were made.
+    pub(crate) reports_made: u64,
     /// Whether images may be made public at all.
     pub block_public_access: BlockPublicAccess,
     /// Most public images (EC2 User Guide, "AMI quotas": 5 unless raised).
@@ -84,6 +94,10 @@ impl State {
             other_tags: BTreeMap::new(),
             parameters: Table::default(),
             keys: Table::default(),
+            usage: Vec::new(),
+            usage_reports: Table::default(),
+            report_pace: ReportPace::default(),
+            reports_made: 0,
             block_public_access: BlockPublicAccess::default(),
             public_image_quota: 5,
             sharing_quota: 1000,
@@ -199,6 +213,13 @@ impl State {
         for parameter in seed.parameters {
             self.put_parameter(parameter);
         }
+        self.usage.extend(seed.usage);
+        for report in seed.usage_reports {
+            self.add_usage_report(report);
+        }
+        if let Some(value) = seed.report_pace {
+            self.report_pace = value;
+        }
         if let Some(value) = seed.block_public_access {
             self.block_public_access = value;
         }
@@ -220,6 +241,9 @@ impl State {
             other_tags: self.other_tags.clone(),
             parameters: self.parameters.values().cloned().collect(),
             keys: self.keys.values().cloned().collect(),
+            usage: self.usage.clone(),
+            usage_reports: self.usage_reports.values().cloned().collect(),
+            report_pace: Some(self.report_pace),
             block_public_access: Some(self.block_public_access),
             public_image_quota: Some(self.public_image_quota),
             sharing_quota: Some(self.sharing_quota),
@@ -294,6 +318,14 @@ pub struct Seed {
     pub parameters: Vec<Parameter>,
     /// See [`State::keys`].
     pub keys: Vec<Key>,
+    /// See [`State::usage`]; added to what is there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<Usage>,
+    /// See [`State::usage_reports`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub usage_reports: Vec<UsageReport>,
+    /// See [`State::report_pace`].
+    pub report_pace: Option<ReportPace>,
     /// See [`State::block_public_access`].
     pub block_public_access: Option<BlockPublicAccess>,
     /// See [`State::public_image_quota`].
