@@ -72,7 +72,9 @@ pub struct State {
     pub usage_reports: Table<UsageReport>,
     /// How long usage reports are pending.
     pub report_pace: ReportPace,
-    /// How many were made.
+    /// Accounts that are closed or never were: nothing can be shared with them.
+    pub unknown_accounts: BTreeSet<String>,
+    /// How many usage reports were made.
     pub(crate) reports_made: u64,
     /// Whether images may be made public at all.
     pub block_public_access: BlockPublicAccess,
@@ -97,6 +99,7 @@ impl State {
             usage: Vec::new(),
             usage_reports: Table::default(),
             report_pace: ReportPace::default(),
+            unknown_accounts: BTreeSet::new(),
             reports_made: 0,
             block_public_access: BlockPublicAccess::default(),
             public_image_quota: 5,
@@ -217,6 +220,7 @@ impl State {
         for report in seed.usage_reports {
             self.add_usage_report(report);
         }
+        self.unknown_accounts.extend(seed.unknown_accounts);
         if let Some(value) = seed.report_pace {
             self.report_pace = value;
         }
@@ -244,6 +248,7 @@ impl State {
             usage: self.usage.clone(),
             usage_reports: self.usage_reports.values().cloned().collect(),
             report_pace: Some(self.report_pace),
+            unknown_accounts: self.unknown_accounts.clone(),
             block_public_access: Some(self.block_public_access),
             public_image_quota: Some(self.public_image_quota),
             sharing_quota: Some(self.sharing_quota),
@@ -326,6 +331,9 @@ pub struct Seed {
     pub usage_reports: Vec<UsageReport>,
     /// See [`State::report_pace`].
     pub report_pace: Option<ReportPace>,
+    /// See [`State::unknown_accounts`].
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub unknown_accounts: BTreeSet<String>,
     /// See [`State::block_public_access`].
     pub block_public_access: Option<BlockPublicAccess>,
     /// See [`State::public_image_quota`].
