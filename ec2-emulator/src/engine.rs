@@ -344,10 +344,8 @@ impl Engine {
         let scope = Scope::check(authorization, decoded.service.name(), region)?;
         if throttle.admit(limited_as(&arrived.call), now) {
             Ok(scope)
-        } else if decoded.service.is_json() {
-            Err(ApiError::new("ThrottlingException", "Rate exceeded"))
         } else {
-            Err(ApiError::throttled())
+            Err(ApiError::throttled(decoded.service))
         }
     }
 }

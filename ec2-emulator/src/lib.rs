@@ -48,6 +48,7 @@ mod rates;
 mod server;
 mod ssm;
 mod state;
+mod sts;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 mod triggers;

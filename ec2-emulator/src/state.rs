@@ -72,6 +72,8 @@ pub struct State {
     pub usage_reports: Table<UsageReport>,
     /// How long usage reports are pending.
     pub report_pace: ReportPace,
+    /// What STS calls the sender of requests; none: a user of the account.
+    pub caller_arn: Option<String>,
     /// Accounts that are closed or never were: nothing can be shared with them.
     pub unknown_accounts: BTreeSet<String>,
     /// How many usage reports were made.
@@ -99,6 +101,7 @@ impl State {
             usage: Vec::new(),
             usage_reports: Table::default(),
             report_pace: ReportPace::default(),
+            caller_arn: None,
             unknown_accounts: BTreeSet::new(),
             reports_made: 0,
             block_public_access: BlockPublicAccess::default(),
@@ -221,6 +224,9 @@ impl State {
             self.add_usage_report(report);
         }
         self.unknown_accounts.extend(seed.unknown_accounts);
+        if seed.caller_arn.is_some() {
+            self.caller_arn = seed.caller_arn;
+        }
         if let Some(value) = seed.report_pace {
             self.report_pace = value;
         }
@@ -248,6 +254,7 @@ impl State {
             usage: self.usage.clone(),
             usage_reports: self.usage_reports.values().cloned().collect(),
             report_pace: Some(self.report_pace),
+            caller_arn: self.caller_arn.clone(),
             unknown_accounts: self.unknown_accounts.clone(),
             block_public_access: Some(self.block_public_access),
             public_image_quota: Some(self.public_image_quota),
@@ -331,6 +338,9 @@ pub struct Seed {
     pub usage_reports: Vec<UsageReport>,
     /// See [`State::report_pace`].
     pub report_pace: Option<ReportPace>,
+    /// See [`State::caller_arn`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caller_arn: Option<String>,
     /// See [`State::unknown_accounts`].
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub unknown_accounts: BTreeSet<String>,
