@@ -34,8 +34,8 @@
 //! * [`engine`] takes one call from arrival to answer, under one lock: hooks, [`triggers`],
 //!   signature and [`rates`], [`faults`], carrying out, the log ([`call`]). Calls wait at
 //!   [`gates`] outside the lock.
-//! * [`ec2`], [`ssm`], [`kms`] and [`sts`] carry calls out on the [`state`]. A read may see the past
-//!   of single resources ([`lag`]).
+//! * [`ec2`], [`ssm`], [`kms`] and [`sts`] carry calls out on the [`state`]. A read may see the
+//!   past of single resources ([`lag`]).
 //! * [`control`] is the door for other processes, [`emulator`] the one for tests in this process;
 //!   both change the state by hand ([`acts`]).
 //!
