@@ -11,6 +11,7 @@ use crate::state::grantee::Grantee;
 use crate::state::image::ImageState;
 use crate::state::key::{Key, KeyGrant, KeyState};
 use crate::state::parameter::Parameter;
+use crate::state::usage::ReportState;
 use crate::state::watermark::ScanResults;
 use crate::state::{BlockPublicAccess, Seed};
 
@@ -164,6 +165,16 @@ pub enum Act {
         /// The grant.
         grant_id: String,
     },
+    /// Ends a usage report, or puts it back to pending.
+    SetUsageReport {
+        /// The report.
+        report_id: String,
+        /// Its new state.
+        state: ReportState,
+        /// Why, if it is an error.
+        #[serde(default)]
+        state_reason: Option<String>,
+    },
     /// Switches block public access for AMIs.
     SetBlockPublicAccess {
         /// The new setting.
@@ -189,6 +200,9 @@ pub enum ActError {
     /// There is no snapshot of that id.
     #[error("there is no snapshot {0}")]
     NoSnapshot(String),
+    /// There is no usage report of that id.
+    #[error("there is no usage report {0}")]
+    NoReport(String),
     /// There is no key of that id.
     #[error("there is no key {0}")]
     NoKey(String),

@@ -5,9 +5,8 @@
 
 mod asked;
 mod mistake;
+mod rates;
 mod waiting;
-
-use std::collections::BTreeMap;
 
 use hyper::Method;
 use serde::Deserialize;
@@ -20,7 +19,6 @@ use crate::control::mistake::Mistake;
 use crate::engine::Engine;
 use crate::faults::Fault;
 use crate::gates::Gate;
-use crate::rates::Buckets;
 use crate::state::Seed;
 use crate::state::parameter::Parameter;
 use crate::triggers::Trigger;
@@ -49,7 +47,7 @@ async fn route(engine: &Engine, asked: &Asked) -> Result<Value, Mistake> {
         ["triggers"] => triggers(engine, asked),
         ["gates"] | ["gates", ..] => gates(engine, asked, &segments),
         ["lags"] => lags(engine, asked),
-        ["rates"] => rates(engine, asked),
+        ["rates"] => rates::answer(engine, asked),
         ["throttled"] => {
             asked.method_is(&[Method::GET])?;
             Ok(json!(engine.lock().throttle.refused()))
@@ -166,53 +164,6 @@ fn lags(engine: &Engine, asked: &Asked) -> Result<Value, Mistake> {
     let rules = asked.json()?;
     engine.with(|inner| inner.lags.set(rules));
     Ok(json!({}))
-}
-
-fn rates(engine: &Engine, asked: &Asked) -> Result<Value, Mistake> {
-    asked.method_is(&[Method::GET, Method::PUT])?;
-    if asked.method == Method::GET {
-        return Ok(json!(engine.lock().throttle.buckets()));
-    }
-    let rates: Rates = asked.json()?;
-    engine.with(|inner| {
-        let present = inner.throttle.buckets().clone();
-        inner.throttle.set(rates.over(present));
-    });
-    Ok(json!({}))
-}
-
-/// The body of `PUT rates`; what is left out stays as it is.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct Rates {
-    limits: Option<Limits>,
-    factor: Option<f64>,
-    #[serde(default)]
-    actions: BTreeMap<String, (u32, f64)>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Limits {
-    None,
-    Published,
-}
-
-impl Rates {
-    fn over(self, present: Buckets) -> Buckets {
-        let mut buckets = match self.limits {
-            None => present,
-            Some(Limits::None) => Buckets::none(),
-            Some(Limits::Published) => Buckets::published(),
-        };
-        for (action, (capacity, per_second)) in self.actions {
-            buckets = buckets.action(&action, capacity, per_second);
-        }
-        match self.factor {
-            Some(factor) => buckets.times(factor),
-            None => buckets,
-        }
-    }
 }
 
 #[derive(Deserialize)]

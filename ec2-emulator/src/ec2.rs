@@ -12,6 +12,7 @@ mod public_access;
 mod snapshot_attributes;
 mod snapshots;
 mod tags;
+mod usage_reports;
 
 use crate::engine::run::Caller;
 use crate::state::State;
@@ -36,6 +37,9 @@ pub(crate) fn find(name: &str) -> Option<Action> {
         "DescribeSnapshots" => Action::Read(snapshots::describe_snapshots),
         "DescribeSnapshotAttribute" => Action::Read(snapshot_attributes::describe),
         "GetImageBlockPublicAccessState" => Action::Read(public_access::get_state),
+        "DescribeImageUsageReports" => Action::Read(usage_reports::describe),
+        "DescribeImageUsageReportEntries" => Action::Read(usage_reports::describe_entries),
+        "CreateImageUsageReport" => Action::Write(usage_reports::create),
         "ModifyImageAttribute" => Action::Write(attributes::modify),
         "ModifySnapshotAttribute" => Action::Write(snapshot_attributes::modify),
         "ResetImageAttribute" => Action::Write(attributes::reset),

@@ -4,6 +4,7 @@
 //! Each call is carried out under one lock, so calls are carried out one after the other, in the
 //! order of the log. All waiting (gates, latency, hanging) is done outside.
 
+pub(crate) mod reply;
 pub(crate) mod run;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,6 +15,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::Config;
 use crate::call::Call;
+use crate::engine::reply::{Answer, Outcome, Reply};
 use crate::engine::run::{Caller, Run, View};
 use crate::faults::{Effect, Fate, Fault, Faults};
 use crate::gates::{Gates, Moment, Pass};
@@ -21,18 +23,9 @@ use crate::lag::{BY_HAND, Lags};
 use crate::rates::{Throttle, limited_as};
 use crate::state::State;
 use crate::triggers::Triggers;
-use crate::wire::answer::Message;
 use crate::wire::error::ApiError;
 use crate::wire::request::{Decoded, Request};
 use crate::wire::signature::{self, Scope};
-use crate::wire::xml::Written;
-
-/// What the server is to do about a request.
-pub(crate) enum Reply {
-    Send(Message),
-    /// Reset the connection, after so long; never: wait for the client to go away.
-    Reset(Option<Duration>),
-}
 
 pub(crate) type Hook = Box<dyn FnMut(&Call, &mut State) + Send>;
 
@@ -92,12 +85,6 @@ struct Arrived {
     decoded: Decoded,
     call: Call,
     gate: Option<oneshot::Receiver<Pass>>,
-}
-
-/// What became of a call.
-struct Outcome {
-    reply: Reply,
-    code: Option<String>,
 }
 
 impl Engine {
@@ -319,7 +306,11 @@ impl Engine {
             run.caller.largest_page = Some(most);
         }
         answer.give(effect, || {
-            run.carry_out(&mut inner.state, &mut view, &spoils)
+            let written = run.carry_out(&mut inner.state, &mut view, &spoils)?;
+            if call.action == "DescribeImageUsageReports" {
+                inner.state.count_described(&written.resources);
+            }
+            Ok(written)
         })
     }
 
@@ -340,10 +331,8 @@ impl Engine {
         let scope = Scope::check(authorization, decoded.service.name(), region)?;
         if throttle.admit(limited_as(&arrived.call), now) {
             Ok(scope)
-        } else if decoded.service.is_json() {
-            Err(ApiError::new("ThrottlingException", "Rate exceeded"))
         } else {
-            Err(ApiError::throttled())
+            Err(ApiError::throttled(decoded.service))
         }
     }
 }
@@ -353,71 +342,5 @@ async fn is_lost(gate: Option<oneshot::Receiver<Pass>>) -> bool {
     match gate {
         Some(gate) => gate.await == Ok(Pass::Lost),
         None => false,
-    }
-}
-
-/// How a reply is made of what a fault does and what the service says.
-struct Answer<'a> {
-    decoded: &'a Decoded,
-    latency: Duration,
-    request_id: &'a str,
-}
-
-impl Answer<'_> {
-    fn refuse(&self, error: ApiError) -> Outcome {
-        let code = Some(error.code.clone());
-        let reply = Reply::Send(self.message(Err(error)));
-        Outcome { reply, code }
-    }
-
-    fn message(&self, result: Result<String, ApiError>) -> Message {
-        let mut message = Message::new(result, self.decoded.service, self.request_id);
-        message.delay = self.latency;
-        message
-    }
-
-    /// The reply to a call that may be carried out, in whichever way it goes wrong.
-    fn give(
-        &self,
-        effect: Option<Effect>,
-        carry_out: impl FnOnce() -> Result<Written, ApiError>,
-    ) -> Outcome {
-        let reset = |after| Outcome {
-            reply: Reply::Reset(after),
-            code: None,
-        };
-        match effect {
-            Some(Effect::ResetBefore) => return reset(Some(Duration::ZERO)),
-            Some(Effect::Hang(ms)) => return reset(ms.map(Duration::from_millis)),
-            Some(Effect::ResetAfter) => {
-                // Nobody will hear of the outcome.
-                let _ = carry_out();
-                return reset(Some(self.latency));
-            }
-            Some(Effect::Refuse(error)) => return self.refuse(error),
-            Some(Effect::Garbage { status, body }) => {
-                let mut message = self.message(Ok(body));
-                message.status = status;
-                message.content_type = "text/html";
-                let reply = Reply::Send(message);
-                return Outcome { reply, code: None };
-            }
-            _ => {}
-        }
-        let result = carry_out();
-        let results = result.as_ref().map_or(0, |written| written.results);
-        let code = result.as_ref().err().map(|error| error.code.clone());
-        let mut message = self.message(result.map(|written| written.text));
-        match effect {
-            Some(Effect::Delay(ms)) => message.delay += Duration::from_millis(ms),
-            Some(Effect::DelayPerResult(ms)) => {
-                let results = u64::try_from(results).unwrap_or(u64::MAX);
-                message.delay += Duration::from_millis(ms.saturating_mul(results));
-            }
-            Some(Effect::Truncate) => message.truncated = true,
-            _ => {}
-        }
-        let reply = Reply::Send(message);
-        Outcome { reply, code }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ec2_emulator::{Buckets, Config, Emulator, Lag};
 
 const USAGE: &str = "\
-A strict stand-in for the EC2 and Parameter Store calls that ami-warden makes.
+A strict stand-in for the EC2, Parameter Store, KMS and STS calls that ami-warden makes.
 
 usage: ec2-emulator [--listen ADDRESS:PORT] [--account ID] [--region REGION] [--seed FILE.json]
                     [--latency-ms N] [--lag-ms N] [--largest-page N] [--buckets]

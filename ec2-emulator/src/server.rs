@@ -22,7 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
 
 use crate::control::{self, Asked};
-use crate::engine::{Engine, Reply};
+use crate::engine::Engine;
+use crate::engine::reply::Reply;
 use crate::tls::{self, Tls};
 use crate::wire::request::Request;
 

@@ -42,6 +42,16 @@ fn one(state: &mut State, act: Act) -> Result<(), ActError> {
             old.ok_or_else(|| ActError::NoImage(image_id.clone()))?;
             state.deregistered.insert(image_id);
         }
+        Act::SetUsageReport {
+            report_id,
+            state: to,
+            state_reason,
+        } => {
+            let report = state.usage_reports.get_mut(&report_id);
+            let report = report.ok_or(ActError::NoReport(report_id))?;
+            report.state = Some(to);
+            report.state_reason = state_reason;
+        }
         Act::PutKey(key) => state.add_key(key),
         act => return on_key(state, act),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ec2::permissions::PermissionChange;
+use crate::ec2::permissions::{LAUNCH, PermissionChange};
 use crate::state::grantee::Grantee;
 use crate::state::image::Image;
 use crate::state::{BlockPublicAccess, State};
@@ -24,6 +24,7 @@ pub(crate) fn after(
         .chain(&change.add)
         .cloned()
         .collect();
+    LAUNCH.check_accounts(state, change, &image.launch_permissions)?;
     if after.contains(&Grantee::all()) && !image.is_public() {
         check_public(state, image)?;
     }

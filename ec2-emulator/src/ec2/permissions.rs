@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::engine::run::Caller;
+use crate::state::State;
 use crate::state::grantee::{Grantee, GranteeKind};
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
@@ -65,6 +66,23 @@ impl Permission {
         let other = self.take_lists(params, caller, &changes)?;
         changes.extend(other);
         Ok(changes)
+    }
+
+    /// Whether an account that is closed, or never was, spoils the whole call. What EC2 does is not
+    /// confirmed: here it refuses to add one, and to remove one that has no permission anyway.
+    pub(crate) fn check_accounts(
+        &self,
+        state: &State,
+        change: &PermissionChange,
+        present: &BTreeSet<Grantee>,
+    ) -> Result<(), ApiError> {
+        let removed = change.remove.difference(present);
+        for grantee in change.add.iter().chain(removed) {
+            if state.unknown_accounts.contains(grantee.as_str()) {
+                return Err((self.refuse)(grantee.as_str(), GranteeKind::UserId));
+            }
+        }
+        Ok(())
     }
 
     /// The first style.

@@ -60,6 +60,7 @@ pub(crate) fn modify(
     let dry_run = params.finish()?;
     let snapshot = snapshots::find(state, &id)?;
     dry_run.permitted()?;
+    CREATE_VOLUME.check_accounts(state, &change, &snapshot.create_volume_permissions)?;
     if !change.add.is_empty() {
         check_addition(state, snapshot, &change)?;
     }

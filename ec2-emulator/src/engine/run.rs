@@ -9,6 +9,7 @@ use crate::ec2::{self, Action};
 use crate::kms;
 use crate::ssm;
 use crate::state::{Past, State};
+use crate::sts;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
 use crate::wire::request::{Decoded, Service};
@@ -67,7 +68,15 @@ impl Run<'_> {
             Service::Ec2 => self.ec2(state, view, spoils),
             Service::Ssm => self.json(ssm::carry_out, state, view, spoils),
             Service::Kms => self.json(kms::carry_out, state, view, spoils),
-            Service::Sts => Err(self.invalid_action()),
+            Service::Sts => {
+                let params = Params::from(self.call.params.clone());
+                let (action, id) = (&self.call.action, self.request_id);
+                let mut out = Writer::new(spoils);
+                view.look(state, |state| {
+                    sts::carry_out(state, &self.caller, action, &params, id, &mut out)
+                })?;
+                Ok(out.finish())
+            }
         }
     }
 

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, DurationRound, Months, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, Months, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::state::block_device::BlockDevice;
 use crate::state::grantee::Grantee;
+use crate::state::image_seed::ImageSeed;
 use crate::state::snapshot::Snapshot;
 use crate::state::watermark::{ScanResults, Watermark};
 
@@ -102,76 +103,6 @@ pub struct Image {
     /// [`State::snapshots`](crate::State).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshots: Option<Vec<Snapshot>>,
-}
-
-/// The JSON form: everything but the id may be left out.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct ImageSeed {
-    image_id: String,
-    name: Option<String>,
-    description: Option<String>,
-    #[serde(default)]
-    state: ImageState,
-    owner_id: Option<String>,
-    creation_date: Option<DateTime<Utc>>,
-    architecture: Option<String>,
-    #[serde(default)]
-    tags: BTreeMap<String, String>,
-    block_devices: Option<Vec<BlockDevice>>,
-    #[serde(default)]
-    product_codes: Vec<String>,
-    #[serde(default)]
-    launch_permissions: BTreeSet<Grantee>,
-    imds_support: Option<String>,
-    deprecation_time: Option<DateTime<Utc>>,
-    deprecation_text: Option<String>,
-    source_image_id: Option<String>,
-    #[serde(default)]
-    watermarks: Vec<Watermark>,
-    scan_results: Option<ScanResults>,
-    root_device_type: Option<String>,
-    root_device_name: Option<String>,
-    last_launched_time: Option<DateTime<Utc>>,
-    snapshots: Option<Vec<Snapshot>>,
-}
-
-impl TryFrom<ImageSeed> for Image {
-    type Error = String;
-
-    fn try_from(seed: ImageSeed) -> Result<Self, String> {
-        if !is_resource_id(&seed.image_id, "ami-") {
-            return Err(format!("`{}` is no image id", seed.image_id));
-        }
-        let digits = seed.image_id["ami-".len()..].to_owned();
-        Ok(Self {
-            name: seed.name.unwrap_or_else(|| format!("image-{digits}")),
-            description: seed.description,
-            state: seed.state,
-            owner_id: seed.owner_id,
-            creation_date: seed
-                .creation_date
-                .unwrap_or_else(|| Utc::now().trunc_subsecs(0)),
-            architecture: seed.architecture.unwrap_or_else(|| "x86_64".to_owned()),
-            tags: seed.tags,
-            block_devices: seed
-                .block_devices
-                .unwrap_or_else(|| vec![BlockDevice::ebs("/dev/xvda", &format!("snap-{digits}"))]),
-            product_codes: seed.product_codes,
-            launch_permissions: seed.launch_permissions,
-            imds_support: seed.imds_support,
-            deprecation_time: seed.deprecation_time,
-            deprecation_text: seed.deprecation_text,
-            source_image_id: seed.source_image_id,
-            watermarks: seed.watermarks,
-            scan_results: seed.scan_results,
-            root_device_type: seed.root_device_type,
-            root_device_name: seed.root_device_name,
-            last_launched_time: seed.last_launched_time,
-            snapshots: seed.snapshots,
-            image_id: seed.image_id,
-        })
-    }
 }
 
 impl Image {

@@ -8,6 +8,7 @@ use crate::state::key::{self, Key};
 use crate::state::parameter::Parameter;
 use crate::state::snapshot::Snapshot;
 use crate::state::table;
+use crate::state::usage::UsageReport;
 
 /// One resource as it was at some time.
 #[derive(Debug, Clone)]
@@ -16,6 +17,7 @@ pub(crate) enum Version {
     Snapshot(String, table::Version<Snapshot>),
     Parameter(String, table::Version<Parameter>),
     Key(String, table::Version<Key>),
+    Report(String, table::Version<UsageReport>),
 }
 
 /// Some resources as they were at some time; all others are as they are now.
@@ -25,6 +27,7 @@ pub(crate) struct Past {
     snapshots: BTreeMap<String, table::Version<Snapshot>>,
     parameters: BTreeMap<String, table::Version<Parameter>>,
     keys: BTreeMap<String, table::Version<Key>>,
+    reports: BTreeMap<String, table::Version<UsageReport>>,
 }
 
 impl Past {
@@ -43,6 +46,9 @@ impl Past {
             Version::Key(id, version) => {
                 self.keys.entry(id).or_insert(version);
             }
+            Version::Report(id, version) => {
+                self.reports.entry(id).or_insert(version);
+            }
         }
     }
 
@@ -60,6 +66,9 @@ impl Past {
         for (id, version) in other.keys {
             self.keys.entry(id).or_insert(version);
         }
+        for (id, version) in other.reports {
+            self.reports.entry(id).or_insert(version);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -67,6 +76,7 @@ impl Past {
             && self.snapshots.is_empty()
             && self.parameters.is_empty()
             && self.keys.is_empty()
+            && self.reports.is_empty()
     }
 }
 
@@ -82,6 +92,8 @@ impl State {
         all.extend(parameters.map(|(name, version)| Version::Parameter(name, version)));
         let keys = self.keys.take_changes().into_iter();
         all.extend(keys.map(|(id, version)| Version::Key(id, version)));
+        let reports = self.usage_reports.take_changes().into_iter();
+        all.extend(reports.map(|(id, version)| Version::Report(id, version)));
         all
     }
 
@@ -92,6 +104,7 @@ impl State {
         past.add(Version::Snapshot(key(), self.snapshots.version(id)));
         past.add(Version::Parameter(key(), self.parameters.version(id)));
         let key_id = key::id_of(id);
+        past.add(Version::Report(key(), self.usage_reports.version(id)));
         past.add(Version::Key(key_id.to_owned(), self.keys.version(key_id)));
     }
 
@@ -115,6 +128,9 @@ impl State {
         }
         for (id, version) in &mut past.keys {
             self.keys.swap(id, version);
+        }
+        for (id, version) in &mut past.reports {
+            self.usage_reports.swap(id, version);
         }
     }
 }

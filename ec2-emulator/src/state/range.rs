@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::state::image::Image;
 
-/// Images that differ by a number: `{n}` in any text of the pattern stands for it, `{n:05}` for five
-/// digits of it, `{n:017x}` for seventeen hexadecimal ones.
+/// Images that differ by a number: `{n}` in any text of the pattern stands for it, `{n:05}` for
+/// five digits of it, `{n:017x}` for seventeen hexadecimal ones.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(into = "Pattern", try_from = "Pattern")]
 pub struct ImageRange {

@@ -3,6 +3,8 @@
 //! The texts are those seen in real answers where one is known; clients must decide by code, never
 //! by text.
 
+use crate::wire::request::Service;
+
 /// An answer that says no.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
@@ -61,8 +63,12 @@ impl ApiError {
         )
     }
 
-    pub(crate) fn throttled() -> Self {
-        Self::new("RequestLimitExceeded", "Request limit exceeded.")
+    pub(crate) fn throttled(service: Service) -> Self {
+        match service {
+            Service::Ec2 => Self::new("RequestLimitExceeded", "Request limit exceeded."),
+            Service::Sts => Self::new("Throttling", "Rate exceeded"),
+            Service::Ssm | Service::Kms => Self::new("ThrottlingException", "Rate exceeded"),
+        }
     }
 }
 

@@ -11,19 +11,27 @@ pub(crate) struct Paging {
 }
 
 impl Paging {
-    /// Takes `MaxResults` and `NextToken`; a token of another question is refused.
+    /// Takes `MaxResults` (5 to 1,000) and `NextToken`; a token of another question is refused.
     pub(crate) fn take(params: &mut Params, largest: Option<usize>) -> Result<Self, ApiError> {
+        Self::take_within(params, 5, largest)
+    }
+
+    /// The same with another least number.
+    pub(crate) fn take_within(
+        params: &mut Params,
+        least: usize,
+        largest: Option<usize>,
+    ) -> Result<Self, ApiError> {
         let fingerprint = params.fingerprint();
         let size = match params.take("MaxResults") {
             None => None,
             Some(text) => match text.parse::<usize>() {
-                Ok(size @ 5..=1000) => Some(largest.map_or(size, |largest| size.min(largest))),
+                Ok(size) if (least..=1000).contains(&size) => {
+                    Some(largest.map_or(size, |largest| size.min(largest)))
+                }
                 _ => {
-                    return Err(ApiError::invalid_value(
-                        "MaxResults",
-                        &text,
-                        "Expecting a value from 5 to 1000.",
-                    ));
+                    let why = format!("Expecting a value from {least} to 1000.");
+                    return Err(ApiError::invalid_value("MaxResults", &text, &why));
                 }
             },
         };

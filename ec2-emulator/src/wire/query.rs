@@ -95,8 +95,8 @@ impl Params {
             .collect()
     }
 
-    /// The structures `name.1.…`, `name.2.…`, …; each of them must be taken apart and finished like
-    /// the request.
+    /// The structures `name.1.…`, `name.2.…`, …; each of them must be taken apart and finished
+    /// like the request.
     pub(crate) fn take_structs(&mut self, name: &str) -> Result<Vec<Params>, ApiError> {
         let start = format!("{name}.");
         let under: Vec<String> = self

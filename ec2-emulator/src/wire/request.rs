@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hyper::body::Bytes;
 use serde_json::Value;
 
+use crate::sts;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
 
@@ -75,6 +76,9 @@ impl Decoded {
             Ok(mut params) => {
                 decoded.action = params.take("Action").unwrap_or_default();
                 decoded.version = params.take("Version");
+                if decoded.version.as_deref() == Some(sts::VERSION) {
+                    decoded.service = Service::Sts;
+                }
                 decoded.params = params.into_left();
             }
             Err(error) => decoded.mistake = Some(error),

@@ -16,6 +16,7 @@ mod protocol;
 mod snapshots;
 mod spoilt;
 mod tags;
+mod usage;
 
 use client::Client;
 use ec2_emulator::{Config, Emulator, Image};

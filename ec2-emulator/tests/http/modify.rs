@@ -337,6 +337,59 @@ fn five_images_may_be_public() {
 }
 
 #[test]
+fn an_account_that_does_not_exist_spoils_the_whole_call() {
+    let closed = "999999999999";
+    let (emulator, client) = with([Image::new(ID).granted(closed)]);
+    let seed = format!(r#"{{"UnknownAccounts":["{closed}","000000000009"]}}"#);
+    client.control("POST", "seed", &seed).assert_ok();
+    let add = |account| {
+        [
+            ("LaunchPermission.Add.1.UserId", FRIEND),
+            ("LaunchPermission.Add.2.UserId", account),
+        ]
+    };
+    for account in [closed, "000000000009"] {
+        client
+            .modify(&add(account))
+            .assert_refused(400, "InvalidAMIAttributeItemValue");
+    }
+    assert_eq!(emulator.image(ID).expect("there").grantees(), [closed]);
+    // One that has the permission loses it, one that has not is not known.
+    let remove = |account| [("LaunchPermission.Remove.1.UserId", account)];
+    client
+        .modify(&remove("000000000009"))
+        .assert_refused(400, "InvalidAMIAttributeItemValue");
+    client.modify(&remove(closed)).assert_ok();
+    let snapshot = [
+        ("SnapshotId", "snap-0123456789abcdef0"),
+        ("CreateVolumePermission.Add.1.UserId", closed),
+    ];
+    let answer = client.ec2("ModifySnapshotAttribute", &snapshot);
+    answer.assert_refused(400, "InvalidParameterValue");
+    client.modify(&add("000000000008")).assert_ok();
+}
+
+#[test]
+fn a_thousand_entities_are_the_most() {
+    let mut image = Image::new(ID);
+    for n in 1..=998 {
+        image = image.granted(&format!("{n:012}"));
+    }
+    let image = || image.clone().granted(ORGANIZATION).granted("all");
+    let add = |n: usize| {
+        (
+            "LaunchPermission.Add.1.UserId",
+            ["000000002001", "000000002002"][n],
+        )
+    };
+    assert_eq!(modified(image(), &[add(0)]).grantees().len(), 1001);
+    let full = image().granted("000000002001");
+    refused(full.clone(), &[add(1)], "ResourceLimitExceeded");
+    let remove = ("LaunchPermission.Remove.1.OrganizationArn", ORGANIZATION);
+    modified(full, &[add(1), remove]);
+}
+
+#[test]
 fn an_image_can_be_shared_with_so_many_entities() {
     let image = Image::new(ID)
         .granted("000000000001")

@@ -54,6 +54,40 @@ fn a_request_must_be_signed_for_the_service_and_the_region() {
 }
 
 #[test]
+fn sts_tells_who_asks() {
+    let (emulator, client) = with([]);
+    let ask = |extra: &[(&str, &str)], service| {
+        let mut all = vec![("Version", "2011-06-15")];
+        all.extend(extra);
+        let signature = signature("us-gov-west-1", service);
+        client
+            .send("POST", "/", &[("Authorization", &signature)], &form(&all))
+            .expect("an answer")
+    };
+    let identity = ("Action", "GetCallerIdentity");
+    let answer = ask(&[identity], "sts");
+    answer.assert_ok();
+    assert_eq!(answer.text("Account"), Some("111122223333"));
+    let arn = "arn:aws-us-gov:iam::111122223333:user/emulated";
+    assert_eq!(answer.text("Arn"), Some(arn));
+    assert!(answer.text("UserId").is_some() && answer.text("RequestId").is_some());
+    let role = "arn:aws:sts::111122223333:assumed-role/admin/me";
+    let seed = format!(r#"{{"CallerArn":"{role}"}}"#);
+    client.control("POST", "seed", &seed).assert_ok();
+    assert_eq!(ask(&[identity], "sts").text("Arn"), Some(role));
+    ask(&[identity], "ec2").assert_refused(400, "AuthFailure");
+    ask(&[identity, ("Account", "1")], "sts").assert_refused(400, "UnknownParameter");
+    let other = ask(&[("Action", "AssumeRole")], "sts");
+    other.assert_refused(400, "InvalidAction");
+    assert!(other.body.contains("<ErrorResponse>"), "{}", other.body);
+    let call = &emulator.calls()[0];
+    assert_eq!(
+        (call.service, call.action.as_str()),
+        ("sts", "GetCallerIdentity")
+    );
+}
+
+#[test]
 fn parameters_may_stand_in_the_query_string() {
     let (_emulator, client) = with([Image::new(ID)]);
     let query = form(&[
