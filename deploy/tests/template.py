@@ -168,10 +168,13 @@ class Stack:
         if name in self.pseudo:
             return self.pseudo[name]
         if name in self.parameters:
-            return self.parameters[name]
+            is_list = self.template["Parameters"][name]["Type"] == "CommaDelimitedList"
+            return self.parameters[name].split(",") if is_list else self.parameters[name]
         if name in self.template["Resources"]:
             resource = self.template["Resources"][name]
-            if resource["Type"] == "AWS::Lambda::Alias":  # its reference is its ARN
+            if resource["Type"] == "AWS::SNS::Topic":  # its reference is its ARN, as that of an alias is
+                return f"arn:{self.pseudo['AWS::Partition']}:sns:{self.pseudo['AWS::Region']}:{self.pseudo['AWS::AccountId']}:ami-warden-{name}-1ABC"
+            if resource["Type"] == "AWS::Lambda::Alias":
                 return f"{self._attribute(resource['Properties']['FunctionName']['Ref'], 'Arn')}:{resource['Properties']['Name']}"
             return f"ami-warden-{name}-1ABC"
         raise Missing(name)
@@ -185,6 +188,7 @@ class Stack:
         partition = self.pseudo["AWS::Partition"]
         return {
             "AWS::Lambda::Function": f"arn:{partition}:lambda:{where}:function:{physical}",
+            "AWS::Events::EventBus": f"arn:{partition}:events:{where}:event-bus/{physical}",
             "AWS::Events::Rule": f"arn:{partition}:events:{where}:rule/{physical}",
             "AWS::SQS::Queue": f"arn:{partition}:sqs:{where}:{physical}",
             "AWS::Logs::LogGroup": f"arn:{partition}:logs:{where}:log-group:{physical}:*",
@@ -196,13 +200,15 @@ class Stack:
 
         def value(match: re.Match) -> str:
             name = match.group(1)
+            if name.startswith("!"):
+                return "${" + name[1:] + "}"
             if name in values:
                 return str(self.resolve(values[name]))
             if "." in name:
                 return self._attribute(*name.split(".", 1))
             return str(self._ref(name))
 
-        return re.sub(r"\$\{([A-Za-z0-9:._]+)\}", value, text)
+        return re.sub(r"\$\{(![^}]+|[A-Za-z0-9:._]+)\}", value, text)
 
     def _condition(self, node: Any) -> bool:
         if isinstance(node, bool):
