@@ -58,7 +58,7 @@ event-is-named:
 # --- Test -------------------------------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: .venv/template/.done .venv/moto/.done ## All tests
+test: .venv/template/.done .venv/moto/.done .venv/node/.done ## All tests
 	@$(MAKE) --no-print-directory test-core test-all test-moto lint-template
 	@$(call say,'all tests passed')
 
@@ -78,8 +78,8 @@ test-moto: compile .venv/moto/.done ## Launch permissions against stock moto, a 
 	@AMI_WARDEN_BINARY='$(abspath $(FUNCTION))' .venv/moto/bin/python tests/moto/run.py
 
 .PHONY: lint-template
-lint-template: .venv/template/.done ## The SAM template, its event patterns and policies, the schema of rules
-	@$(call say,'testing the template$(,) its event patterns and policies')
+lint-template: .venv/template/.done .venv/node/.done ## The SAM template, its event patterns and policies, the schema of rules, the scripts of deploy/
+	@$(call say,'testing the template$(,) its event patterns$(,) the policies of deploy/iam/ and the scripts of deploy/')
 	@$(call beat,testing); .venv/template/bin/python -m pytest -q -p no:cacheprovider deploy/tests
 
 .PHONY: lint-template-mutations
@@ -198,6 +198,13 @@ venv = $(call say,'setting up $(1) ($(2))'); \
 .venv/template/.done .venv/moto/.done .venv/bench/.done .venv/sam/.done: .venv/%/.done:
 	@$(call venv,.venv/$*,a minute)
 	@.venv/$*/bin/pip install --quiet -r $<
+	@touch $@
+
+.venv/node/.done: $(addprefix deploy/tests/iam-simulation/,package.json package-lock.json .npmrc)
+	@command -v npm >/dev/null || { echo 'npm is not installed. On Debian and Ubuntu: apt install nodejs npm' >&2; exit 1; }
+	@$(call say,'installing the engine that judges policies into $(@D) (seconds)')
+	@rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)
+	@cd $(@D) && npm ci --silent
 	@touch $@
 
 .venv/build/.done: deploy/tests/requirements-sam.txt

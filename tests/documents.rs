@@ -41,6 +41,11 @@ fn is_there(proof: &str, place: &mut String) -> bool {
     if let Some(target) = proof.strip_prefix("fuzz: ") {
         return exists(&format!("fuzz/fuzz_targets/{target}.rs"));
     }
+    if let Some(group) = proof.strip_prefix("rows: ") {
+        return read("deploy/tests/iam-simulation/rows.yaml")
+            .lines()
+            .any(|line| line.trim_start() == format!("- about: {group}"));
+    }
     if let Some((module, test)) = proof.split_once("::") {
         if !module.is_empty() {
             *place = format!("tests/e2e/{module}.rs");
@@ -55,18 +60,34 @@ fn is_there(proof: &str, place: &mut String) -> bool {
     false
 }
 
+/// The threats of `SECURITY.md`: an attacker's heading, and one item with what it says and what proves it.
+fn threats() -> Vec<(String, String)> {
+    let text = read("SECURITY.md");
+    let (_, threats) = text.split_once("\n## Threats\n").expect("SECURITY.md has a heading for threats");
+    let threats = threats.split("\n## ").next().unwrap_or_default();
+    let mut found = Vec::new();
+    for section in threats.split("\n### ").skip(1) {
+        let (attacker, rest) = section.split_once('\n').unwrap();
+        let items: Vec<&str> = rest.split("\n* ").skip(1).collect();
+        assert!(!items.is_empty(), "SECURITY.md: nothing stands below {attacker}");
+        found.extend(items.into_iter().map(|item| (attacker.to_owned(), item.to_owned())));
+    }
+    found
+}
+
 #[test]
 fn every_threat_in_security_md_names_what_proves_it_and_that_is_there() {
-    let text = read("SECURITY.md");
-    let threats: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
-    assert!(threats.len() >= 15, "the table of threats was not found: {} rows", threats.len());
+    let threats = threats();
+    assert!(threats.len() >= 30, "the threats were not found: {} of them", threats.len());
     let mut proofs = 0;
-    for threat in &threats {
-        let cells: Vec<&str> = threat.trim_matches('|').split(" | ").collect();
-        let [_, _, _, proven_by] = cells.as_slice() else { panic!("not four columns: {threat}") };
+    for (attacker, threat) in &threats {
+        assert!(threat.starts_with("**"), "SECURITY.md, {attacker}: it does not say first what is tried: {threat}");
+        let Some((_, proven_by)) = threat.split_once("\n  Proof: ") else {
+            panic!("SECURITY.md, {attacker}: nothing proves it: {threat}")
+        };
         let mut place = String::new();
         let named: Vec<&str> = quoted(proven_by).collect();
-        assert!(!named.is_empty(), "nothing proves it: {threat}");
+        assert!(!named.is_empty(), "SECURITY.md, {attacker}: nothing proves it: {threat}");
         for proof in &named {
             assert!(is_there(proof, &mut place), "SECURITY.md: there is no `{proof}` in {place:?}");
         }
@@ -200,7 +221,7 @@ enum Tried {
 use Tried::{In, Make, Nothing};
 
 /// How the commands that documents show begin, and what tries each.
-const COMMANDS: [(&str, Tried); 18] = [
+const COMMANDS: [(&str, Tried); 19] = [
     ("git clone ", Nothing("it goes over the network")),
     ("cargo run -p ami-warden-plan -- --allow-public ", In("cli/tests/plan.rs", "--allow-public")),
     ("cargo run -p ami-warden-plan -- --policy-path ", In("cli/tests/plan.rs", "--rules")),
@@ -214,7 +235,8 @@ const COMMANDS: [(&str, Tried); 18] = [
     ("make invoke EVENT=events/look.json", Make),
     ("sam build ", In("deploy/tests/e2e.py", "\"build\"")),
     ("python3 deploy/package.py ", In("deploy/tests/template.py", "\"package.py\"")),
-    ("python3 deploy/redrive.py ", In("deploy/tests/e2e.py", "redrive")),
+    ("python3 deploy/redrive.py", In("deploy/tests/test_redrive.py", "redrive.main")),
+    ("python3 deploy/check.py ", In("deploy/tests/test_check.py", "check.main")),
     ("DRY_RUN=true cargo lambda watch", Nothing("it asks real EC2, with a person's credentials")),
     ("cargo lambda invoke ami-warden --data-file ", Nothing("it goes with `cargo lambda watch`")),
     ("sam remote invoke ", Nothing("it needs a function on AWS")),

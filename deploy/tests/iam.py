@@ -48,38 +48,15 @@ def lint(document: dict, *, least_privilege: bool = True) -> list[str]:
 
 def _lint_statement(statement: dict, least_privilege: bool) -> list[str]:
     found = []
-    for key in set(statement) - {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"}:
+    for key in set(statement) - {"Sid", "Effect", "Principal", "Action", "NotAction", "Resource", "Condition"}:
         found.append(f"{key} is not used here")
-    resources = listed(statement.get("Resource", []))
-    for action in listed(statement["Action"]):
-        service, _, name = action.partition(":")
-        privilege = definition().get(service, {}).get("privileges", {}).get(name)
-        if privilege is None:
-            found.append(f"no such action: {action}")
-            continue
-        types = privilege["resource_types"]
-        keys = set(types.get("", {}).get("condition_keys", []))
-        for resource in resources:
-            if resource == "*":
-                required = [kind for kind in types if kind]
-                if required and statement["Effect"] == "Allow" and least_privilege:
-                    found.append(f"{action} can be limited to {', '.join(required)}, but the resource is *")
-                for kind in types.values():
-                    keys |= set(kind["condition_keys"])
-                continue
-            matching = [kind for kind in types if kind and _is_a(service, kind, resource)]
-            if not matching:
-                found.append(f"{action} has no resource like {resource}")
-            for kind in matching:
-                keys |= set(types[kind]["condition_keys"])
-        if "Principal" in statement and not resources:
-            keys |= {"sts:ExternalId"}  # a trust policy
-        for operator, key in _conditions(statement):
-            known = {re.sub(r"\$\{.*", "", each).lower() for each in keys}
-            if key.lower() not in GLOBAL_KEYS and not any(
-                key.lower() == each or (each.endswith("/") and key.lower().startswith(each)) for each in known
-            ):
-                found.append(f"{action} on {', '.join(resources)} has no condition key {key}")
+    if "NotAction" in statement and statement["Effect"] == "Allow":
+        found.append("NotAction allows what nobody thought of")
+    for pattern in listed(statement.get("NotAction", [])):
+        if not expand(pattern):
+            found.append(f"no such action: {pattern}")
+    for pattern in listed(statement.get("Action", [])):
+        found += _lint_action(statement, pattern, least_privilege)
     for operator, key in _conditions(statement):
         plain = re.sub("^(ForAllValues|ForAnyValue):", "", operator).removesuffix("IfExists")
         if plain not in OPERATORS:
@@ -87,6 +64,50 @@ def _lint_statement(statement: dict, least_privilege: bool) -> list[str]:
         if operator.startswith("ForAllValues:") and statement["Effect"] == "Allow":
             if statement["Condition"].get("Null", {}).get(key) != "false":
                 found.append(f"{operator} on {key} is true of no value at all; Null must rule that out")
+    return found
+
+
+def expand(pattern: str) -> list[tuple[str, str]]:
+    """The actions, as service and name, that a pattern such as `iam:Put*` stands for."""
+    service, _, name = pattern.partition(":")
+    privileges = definition().get(service, {}).get("privileges", {})
+    return [(service, each) for each in privileges if _like(each, name)]
+
+
+def _lint_action(statement: dict, pattern: str, least_privilege: bool) -> list[str]:
+    if pattern == "*" and statement["Effect"] == "Deny":
+        return []  # whatever it is, if the conditions hold
+    if "*" in pattern and statement["Effect"] == "Allow":
+        return [f"no wildcard in what is allowed: {pattern}"]
+    actions = expand(pattern)
+    if not actions:
+        return [f"no such action: {pattern}"]
+    found = []
+    resources = listed(statement.get("Resource", []))
+    keys = set()
+    for resource in resources:
+        fitting = False
+        for service, name in actions:
+            types = definition()[service]["privileges"][name]["resource_types"]
+            keys |= set(types.get("", {}).get("condition_keys", []))
+            if resource == "*":
+                required = [kind for kind in types if kind]
+                if required and statement["Effect"] == "Allow" and least_privilege:
+                    found.append(f"{pattern} can be limited to {', '.join(required)}, but the resource is *")
+            matching = [kind for kind in types if resource == "*" or (kind and _is_a(service, kind, resource))]
+            for kind in matching:
+                keys |= set(types[kind]["condition_keys"])
+            fitting = fitting or bool(matching) or resource == "*"
+        if not fitting:
+            found.append(f"{pattern} has no resource like {resource}")
+    if "Principal" in statement and not resources:
+        keys |= {"sts:ExternalId"}  # a trust policy
+    known = {re.sub(r"\$\{.*", "", each).lower() for each in keys}
+    for _, key in _conditions(statement):
+        if key.lower() not in GLOBAL_KEYS and not any(
+            key.lower() == each or (each.endswith("/") and key.lower().startswith(each)) for each in known
+        ):
+            found.append(f"{pattern} on {', '.join(resources)} has no condition key {key}")
     return found
 
 
@@ -100,8 +121,10 @@ def _is_a(service: str, kind: str, resource: str) -> bool:
     if len(resource.split(":", 5)) != 6 or len(shape.split(":", 5)) != 6:
         return False
     for given, wanted in zip(resource.split(":", 5), shape.split(":", 5), strict=True):
-        pattern = "".join(".+" if part.startswith("${") else re.escape(part) for part in re.split(r"(\$\{[^}]+\})", wanted))
-        if not re.fullmatch(pattern, given):
+        parts = [".+" if part.startswith("${") else re.escape(part) for part in re.split(r"(\$\{[^}]+\})", wanted)]
+        # `log-group:NAME*` takes in `log-group:NAME:log-stream:X`.
+        ends = range(1, len(parts) + 1) if given.endswith("*") else [len(parts)]
+        if not any(re.fullmatch("".join(parts[:end]), given) for end in ends):
             return False
     return True
 

@@ -46,6 +46,13 @@ def test_the_linter_sees_what_it_is_for():
     assert findings(Action="ec2:DeleteTags"), "DeleteTags has no ec2:Owner"
     assert findings(Condition={"StringSame": {"ec2:Owner": "111122223333"}})
     assert findings(Action="ec2:CreateTags", Condition={"ForAllValues:StringEquals": {"aws:TagKeys": "x"}})
+    assert findings(Effect="Deny", Action="iam:Putt*", Resource="arn:aws:iam::*:role/x", Condition={})
+    assert findings(Effect="Deny", Action="iam:Put*", Resource="arn:aws:sqs:*:*:x", Condition={})
+    assert findings(Effect="Deny", Action="iam:Put*", Resource="arn:aws:iam::*:role/x", Condition={}) == []
+    broad = {"Sid": "x", "Effect": "Deny", "NotAction": ["lambda:Gett*"], "Resource": "arn:aws:lambda:*:*:function:x"}
+    assert iam.lint({"Version": "2012-10-17", "Statement": [broad]})
+    assert iam.lint({"Version": "2012-10-17", "Statement": [{**broad, "NotAction": ["lambda:Get*"]}]}) == []
+    assert iam.lint({"Version": "2012-10-17", "Statement": [{**broad, "NotAction": ["lambda:Get*"], "Effect": "Allow"}]})
 
 
 @pytest.mark.parametrize("parameters", [{}, EVERYTHING], ids=["defaults", "everything"])
@@ -66,8 +73,10 @@ def test_a_second_linter_has_nothing_to_say_about_the_role(stack, parameters):
 def test_every_shipped_policy_names_actions_resources_and_keys_that_exist(path):
     document = json.loads(path.read_text(encoding="utf-8"))
     assert iam.lint(document, least_privilege=path.stem == "iam-publisher") == []
-    assert [str(finding) for finding in parliament.analyze_policy_string(json.dumps(document)).findings] == []
-    assert len(json.dumps(document)) <= 5120, "an SCP may have 5,120 characters"
+    findings = parliament.analyze_policy_string(json.dumps(document)).findings
+    # Its list of actions is older than some that are denied here; iam.lint knows them all.
+    assert [str(finding) for finding in findings if finding.issue != "UNKNOWN_ACTION"] == []
+    assert len(path.read_text(encoding="utf-8")) <= 5120, "a service control policy has at most 5,120 characters, blanks included"
 
 
 ALWAYS = {
@@ -218,42 +227,26 @@ def test_the_dead_letter_queue_takes_events_from_exactly_the_rules_of_the_stack(
         assert set(allow["Condition"]["ArnEquals"]["aws:SourceArn"]) == rules
 
 
-def shipped(name):
-    return json.loads((template.ROOT / f"deploy/iam/{name}.json").read_text(encoding="utf-8"))
+def test_every_resource_that_the_shipped_policies_guard_has_the_name_of_the_stack_in_its_own(plain):
+    """CloudFormation makes such a name where the template gives none, also in a StackSet: the policies look for it."""
+    guarded = {
+        "AWS::Lambda::Function": "FunctionName",
+        "AWS::Events::Rule": "Name",
+        "AWS::SQS::Queue": "QueueName",
+        "AWS::Logs::LogGroup": "LogGroupName",
+        "AWS::CloudWatch::Alarm": "AlarmName",
+    }
+    found = set()
+    for name, resource in plain["Resources"].items():
+        if key := guarded.get(resource["Type"]):
+            found.add(resource["Type"])
+            assert "AWS::StackName" in json.dumps(resource["Properties"].get(key, "AWS::StackName")), name
+    assert found == set(guarded)
 
 
-@pytest.mark.parametrize("form", ["scp", "iam"])
-@pytest.mark.parametrize("action", ["ec2:CreateTags", "ec2:DeleteTags"])
-def test_developers_cannot_write_directive_tags(form, action):
-    someone = {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/developer"}
-    document = shipped(f"{form}-directive-tags")
-    assert iam.decision(document, action, IMAGE, {**someone, "aws:TagKeys": ["ami-warden:launch-permission"]}) == "Deny"
-    assert iam.decision(document, action, IMAGE, {**someone, "aws:TagKeys": ["Name", "ami-warden:hold"]}) == "Deny"
-    assert iam.decision(document, action, IMAGE, {**someone, "aws:TagKeys": ["Name"]}) == "Silent"
-    matches = shipped(f"{form}-rule-matches")
-    assert iam.decision(matches, action, IMAGE, {**someone, "aws:TagKeys": ["release"]}) == "Deny"
-    assert iam.decision(matches, action, IMAGE, {**someone, "aws:TagKeys": ["Name"]}) == "Silent"
-    assert iam.decision(matches, "ec2:CreateImage", IMAGE, someone) == "Deny"
-
-
-@pytest.mark.parametrize("form", ["scp", "iam"])
-def test_developers_cannot_delete_all_tags_at_once(form):
-    someone = {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/developer"}
-    assert iam.decision(shipped(f"{form}-directive-tags"), "ec2:DeleteTags", IMAGE, someone) == "Deny"
-
-
-def test_publishers_can_write_directive_tags():
-    publisher = {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/image-publisher", "aws:TagKeys": ["ami-warden:hold"]}
-    for name in ("scp-directive-tags", "scp-rule-matches", "scp-policy-parameters"):
-        assert iam.decision(shipped(name), "ec2:CreateTags", IMAGE, publisher) == "Silent"
-
-
-def test_only_the_function_and_publishers_share_images_and_its_role_is_known_by_its_path(stack):
-    document = shipped("scp-policy-parameters")
-    function = stack()._attribute("Role", "Arn")
+def test_the_shipped_policies_know_the_role_of_the_function_by_its_path(stack):
     assert stack().resources()["Role"]["Properties"]["Path"] == "/ami-warden/"
-    assert iam.decision(document, "ec2:ModifyImageAttribute", IMAGE, {"aws:PrincipalArn": function}) == "Silent"
-    someone = {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/developer"}
-    assert iam.decision(document, "ec2:ModifyImageAttribute", IMAGE, someone) == "Deny"
-    group = "arn:aws:ssm:eu-west-1:111122223333:parameter/ami-warden/groups/engineering"
-    assert iam.decision(document, "ssm:PutParameter", group, someone) == "Deny"
+    sharing = json.loads((template.ROOT / "deploy/iam/scp-sharing.json").read_text(encoding="utf-8"))
+    exempt = sharing["Statement"][0]["Condition"]["ArnNotLike"]["aws:PrincipalArn"]
+    assert "arn:aws:iam::*:role/ami-warden/*" in exempt
+    assert ":role/ami-warden/" in stack()._attribute("Role", "Arn")
