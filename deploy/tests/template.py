@@ -22,6 +22,7 @@ PSEUDO = {
     "AWS::Region": "eu-west-1",
     "AWS::Partition": "aws",
     "AWS::StackName": "ami-warden",
+    "AWS::StackId": "arn:aws:cloudformation:eu-west-1:111122223333:stack/ami-warden/6a7e8feb-b491-4cf7-a9f1-bf3703467718",
     "AWS::URLSuffix": "amazonaws.com",
 }
 
@@ -104,6 +105,14 @@ class Stack:
             if not self._condition(assertion["Assert"])
         ]
 
+    def refused(self) -> list[str]:
+        """What refuses these parameters: broken rules, and by name the parameters that Parameter Store would not take."""
+        return self.violated_rules() + [
+            name
+            for name, resource in self.resources("AWS::SSM::Parameter").items()
+            if not re.fullmatch(resource["Properties"]["AllowedPattern"], resource["Properties"]["Value"])
+        ]
+
     def accepts(self, name: str, value: str) -> bool:
         """Whether the declaration of a parameter lets a value pass."""
         declaration = self.template["Parameters"][name]
@@ -139,6 +148,15 @@ class Stack:
             if key == "Fn::Join":
                 separator, parts = argument
                 return separator.join(map(str, self.resolve(parts)))
+            if key == "Fn::Split":
+                separator, text = argument
+                return self.resolve(text).split(separator)
+            if key == "Fn::Select":
+                index, values = argument
+                return self.resolve(values)[int(index)]
+            if key == "Fn::FindInMap":
+                name, *keys = map(self.resolve, argument)
+                return self.template["Mappings"][name][keys[0]][keys[1]]
             if key.startswith("Fn::"):
                 raise NotImplementedError(key)
         resolved = {key: self.resolve(value) for key, value in node.items()}
@@ -150,8 +168,14 @@ class Stack:
         if name in self.pseudo:
             return self.pseudo[name]
         if name in self.parameters:
-            return self.parameters[name]
+            is_list = self.template["Parameters"][name]["Type"] == "CommaDelimitedList"
+            return self.parameters[name].split(",") if is_list else self.parameters[name]
         if name in self.template["Resources"]:
+            resource = self.template["Resources"][name]
+            if resource["Type"] == "AWS::SNS::Topic":  # its reference is its ARN, as that of an alias is
+                return f"arn:{self.pseudo['AWS::Partition']}:sns:{self.pseudo['AWS::Region']}:{self.pseudo['AWS::AccountId']}:ami-warden-{name}-1ABC"
+            if resource["Type"] == "AWS::Lambda::Alias":
+                return f"{self._attribute(resource['Properties']['FunctionName']['Ref'], 'Arn')}:{resource['Properties']['Name']}"
             return f"ami-warden-{name}-1ABC"
         raise Missing(name)
 
@@ -164,6 +188,7 @@ class Stack:
         partition = self.pseudo["AWS::Partition"]
         return {
             "AWS::Lambda::Function": f"arn:{partition}:lambda:{where}:function:{physical}",
+            "AWS::Events::EventBus": f"arn:{partition}:events:{where}:event-bus/{physical}",
             "AWS::Events::Rule": f"arn:{partition}:events:{where}:rule/{physical}",
             "AWS::SQS::Queue": f"arn:{partition}:sqs:{where}:{physical}",
             "AWS::Logs::LogGroup": f"arn:{partition}:logs:{where}:log-group:{physical}:*",
@@ -175,13 +200,15 @@ class Stack:
 
         def value(match: re.Match) -> str:
             name = match.group(1)
+            if name.startswith("!"):
+                return "${" + name[1:] + "}"
             if name in values:
                 return str(self.resolve(values[name]))
             if "." in name:
                 return self._attribute(*name.split(".", 1))
             return str(self._ref(name))
 
-        return re.sub(r"\$\{([A-Za-z0-9:._]+)\}", value, text)
+        return re.sub(r"\$\{(![^}]+|[A-Za-z0-9:._]+)\}", value, text)
 
     def _condition(self, node: Any) -> bool:
         if isinstance(node, bool):

@@ -12,8 +12,10 @@ FOLDERS = {"events/": template.ROOT / "events", "": template.ROOT / "deploy/test
 FILES = {prefix + path.stem: path for prefix, folder in FOLDERS.items() for path in sorted(folder.glob("**/*.json"))}
 STACKS = {
     "tags": {"CloudTrailEvents": "true"},
-    "policy": {"CloudTrailEvents": "true", "PolicyPath": "/ami-warden", "StatusTag": "image-status"},
-}
+    "policy": {
+        "CloudTrailEvents": "true", "PolicyPath": "/ami-warden", "AllowedGranteesParameter": "/security/ami-grantees", "StatusTag": "image-status",
+    },
+}  # fmt: skip
 # Where an event says nothing else, it happened where the stack is.
 HOME = {"AWS::AccountId": template.PSEUDO["AWS::AccountId"], "AWS::Region": template.PSEUDO["AWS::Region"]}
 
@@ -43,8 +45,8 @@ def test_an_event_wakes_the_rules_that_the_table_says_and_no_other(matcher, plai
     record = event["detail"].get("requestContext", {}) if isinstance(event["detail"], dict) else {}
     if not own and "functionArn" in record:
         # The function of an example has another name than ours; the record is of the function it names.
-        real = stack._attribute("Function", "Arn")
-        record["functionArn"] = real + ":$LATEST" if record["functionArn"].endswith(":$LATEST") else real
+        name, _, qualifier = record["functionArn"].partition(":function:")[2].partition(":")
+        record["functionArn"] = stack._attribute("Function", "Arn") + (qualifier and f":{qualifier}")
     found = matched(matcher, stack, event)
     assert name in TABLE, f"say in deploy/tests/expected.yaml which rules {FILES[name].name} must wake (now, under `{which}`: {found})"
     expected = TABLE[name] if isinstance(TABLE[name], list) else TABLE[name][which]
@@ -60,8 +62,21 @@ def test_every_rule_with_a_pattern_is_woken_by_some_event(stack):
     assert woken == set(stack(**STACKS["policy"]).patterns())
 
 
-def test_without_a_trail_or_a_policy_their_rules_do_not_exist(stack):
-    assert sorted(stack().patterns()) == ["ContinueRule", "ImageStateRule", "ImageTagRule", "RequestRule"]
+def test_without_a_trail_a_policy_or_a_schedule_their_rules_do_not_exist(stack):
+    always = ["ContinueRule", "ImageStateRule", "ImageTagRule", "RequestRule"]
+    assert sorted(stack(SweepSchedule="").patterns()) == always
+    assert sorted(stack().patterns()) == sorted([*always, "DeploymentRule"])
+    assert sorted(stack(PolicyPath="/ami-warden").patterns()) == sorted([*always, "DeploymentRule", "PolicyRule"])
+
+
+def test_the_policy_and_the_allowed_grantees_are_watched_each_without_the_other(matcher, stack):
+    events = {name: template.event(FILES[name]) for name in ("parameter-group-changed", "parameter-allowed-grantees-changed", "parameter-elsewhere")}
+    for parameters, expected in [
+        ({"PolicyPath": "/ami-warden"}, {"parameter-group-changed"}),
+        ({"AllowedGranteesParameter": "/security/ami-grantees"}, {"parameter-allowed-grantees-changed"}),
+    ]:
+        rules = stack(**parameters)
+        assert {name for name, event in events.items() if matched(matcher, rules, event)} == expected
 
 
 def test_with_a_policy_and_no_status_tag_any_tag_change_is_looked_at(matcher, stack):
@@ -70,7 +85,7 @@ def test_with_a_policy_and_no_status_tag_any_tag_change_is_looked_at(matcher, st
         assert matched(matcher, rules, template.event(FILES[name])) == ["ImageTagRule"]
     for name in ("call-create-tags-other", "call-create-tags-status-alone", "call-delete-tags-all"):
         assert matched(matcher, rules, template.event(FILES[name])) == ["TagCallRule"]
-    for name in ("call-create-tags-on-instance", "call-create-tags-failed", "tag-of-instance-changed"):
+    for name in ("call-create-tags-on-instance", "call-create-tags-failed", "tag-of-instance-changed", "tag-shared-alone-changed", "call-create-tags-shared-alone"):
         assert matched(matcher, rules, template.event(FILES[name])) == []
 
 
@@ -95,8 +110,8 @@ def test_another_prefix_reaches_the_patterns(matcher, stack):
 
 def test_a_pattern_fits_into_eventbridges_2048_characters(stack):
     longest = stack(
-        TagPrefix="p" * 64, StatusTag="s" * 127, PolicyPath="/" + "p" * 899, CloudTrailEvents="true"
-    )
+        TagPrefix="p" * 64, StatusTag="s" * 127, PolicyPath="/" + "p" * 299, AllowedGranteesParameter="/" + "a" * 1010, CloudTrailEvents="true"
+    )  # fmt: skip
     for name, pattern in longest.patterns().items():
         assert len(json.dumps(pattern)) <= 2048, name
 

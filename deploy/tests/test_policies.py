@@ -10,9 +10,12 @@ import template
 
 EVERYTHING = {
     "PolicyPath": "/ami-warden", "StatusTag": "image-status", "AllowedGranteesParameter": "/security/ami-grantees", "CloudTrailEvents": "true",
+    "AllowedCopiers": "222233334444, 333344445555", "SharedTags": "release,os-*", "KeyCheck": "warn",
+    "KmsKeyArn": "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 }  # fmt: skip
 SHIPPED = sorted((template.ROOT / "deploy/iam").glob("*.json"))
 IMAGE = "arn:aws:ec2:eu-west-1::image/ami-0123456789abcdef0"
+SNAPSHOT = "arn:aws:ec2:eu-west-1::snapshot/snap-0123456789abcdef0"
 OWN = {"ec2:Owner": "111122223333", "ec2:Region": "eu-west-1"}
 
 
@@ -75,16 +78,30 @@ def test_every_shipped_policy_names_actions_resources_and_keys_that_exist(path):
     assert len(path.read_text(encoding="utf-8")) <= 5120, "a service control policy has at most 5,120 characters, blanks included"
 
 
-def test_the_role_may_do_exactly_this(stack):
-    always = {
-        "ec2:DescribeImages", "ec2:DescribeImageAttribute", "ec2:DescribeSnapshots", "ec2:GetImageBlockPublicAccessState",
-        "ec2:ModifyImageAttribute", "events:PutEvents", "sqs:SendMessage", "logs:CreateLogStream", "logs:PutLogEvents",
-        "xray:PutTraceSegments", "xray:PutTelemetryRecords",
-    }  # fmt: skip
-    assert actions(role(stack)) == always
-    assert actions(role(stack, StatusTag="image-status")) == always | {"ec2:CreateTags", "ec2:DeleteTags"}
-    assert actions(role(stack, PolicyPath="/ami-warden")) == always | {"ssm:GetParametersByPath"}
-    assert actions(role(stack, AllowedGranteesParameter="/security/x")) == always | {"ssm:GetParameter"}
+ALWAYS = {
+    "ec2:DescribeImages", "ec2:DescribeImageAttribute", "ec2:DescribeSnapshots", "ec2:GetImageBlockPublicAccessState",
+    "ec2:ModifyImageAttribute", "ec2:EnableImageDeprecation", "ec2:DisableImageDeprecation", "events:PutEvents", "sqs:SendMessage",
+    "logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords",
+}  # fmt: skip
+KEYS = {"kms:DescribeKey", "kms:ListKeyPolicies", "kms:GetKeyPolicy", "kms:ListGrants"}
+# Which permissions come with which setting, and with no other.
+WITH = [
+    ({}, set()),
+    ({"StatusTag": "image-status"}, {"ec2:CreateTags", "ec2:DeleteTags"}),
+    ({"SharedTags": "release"}, {"ec2:CreateTags", "ec2:DeleteTags"}),
+    ({"PolicyPath": "/ami-warden"}, {"ssm:GetParametersByPath"}),
+    ({"AllowedGranteesParameter": "/security/x"}, {"ssm:GetParameter"}),
+    ({"AllowedCopiers": "222233334444"}, {"ec2:DescribeSnapshotAttribute", "ec2:ModifySnapshotAttribute"}),
+    ({"KeyCheck": "warn"}, KEYS),
+    ({"KeyCheck": "refuse"}, KEYS),
+    ({"KmsKeyArn": EVERYTHING["KmsKeyArn"]}, {"kms:GenerateDataKey", "kms:Decrypt"}),
+    ({"AllowPublic": "true", "AllowedGrantees": "*", "ShareBackups": "true", "MaxFindingSeverity": "low", "MaxRemovals": "1", "DryRun": "true"}, set()),
+]
+
+
+@pytest.mark.parametrize(("parameters", "more"), WITH, ids=lambda value: "+".join(value) if isinstance(value, dict) else "")
+def test_the_role_may_do_exactly_what_the_settings_need(stack, parameters, more):
+    assert actions(role(stack, **parameters)) == ALWAYS | more
 
 
 def test_every_statement_of_the_role_has_a_comment_and_a_line_in_the_documentation(source):
@@ -108,6 +125,9 @@ def test_the_role_modifies_images_of_this_account_only(stack):
     assert iam.decision(document, "ec2:ModifyImageAttribute", IMAGE, {**OWN, "ec2:Owner": "444455556666"}) == "Silent"
     elsewhere = IMAGE.replace("eu-west-1", "us-east-1")
     assert iam.decision(document, "ec2:ModifyImageAttribute", elsewhere, OWN) == "Silent"
+    for action in ("ec2:EnableImageDeprecation", "ec2:DisableImageDeprecation", "ec2:DescribeImageAttribute"):
+        assert iam.decision(document, action, IMAGE, OWN) == "Allow"
+        assert iam.decision(document, action, IMAGE, {**OWN, "ec2:Owner": "444455556666"}) == "Silent"
 
 
 def test_the_role_writes_the_status_tag_and_no_other(stack):
@@ -119,6 +139,65 @@ def test_the_role_writes_the_status_tag_and_no_other(stack):
         assert iam.decision(document, action, IMAGE, OWN) == "Silent", "all tags at once"
         instance = "arn:aws:ec2:eu-west-1:111122223333:instance/i-0123456789abcdef0"
         assert iam.decision(document, action, instance, {**OWN, "aws:TagKeys": ["image-status"]}) == "Silent"
+
+
+def test_the_role_writes_the_shared_tags_that_the_setting_names_and_no_other(stack):
+    document = role(stack, SharedTags="release, os-* ,cost centre")
+    for action in ("ec2:CreateTags", "ec2:DeleteTags"):
+        for keys in (["ec2:SharedTag/release"], ["ec2:SharedTag/os-family"], ["ec2:SharedTag/cost centre", "ec2:SharedTag/release"]):
+            assert iam.decision(document, action, IMAGE, {**OWN, "aws:TagKeys": keys}) == "Allow", keys
+        for keys in (["ec2:SharedTag/releases"], ["release"], ["ec2:SharedTag/"], ["ec2:SharedTag/release", "Name"], ["os-family"]):
+            assert iam.decision(document, action, IMAGE, {**OWN, "aws:TagKeys": keys}) == "Silent", keys
+        assert iam.decision(document, action, IMAGE, OWN) == "Silent", "all tags at once"
+    someone = {**OWN, "ec2:Owner": "444455556666", "aws:TagKeys": ["ec2:SharedTag/release"]}
+    assert iam.decision(document, "ec2:CreateTags", IMAGE, someone) == "Silent"
+    any_key = role(stack, SharedTags="*")
+    assert iam.decision(any_key, "ec2:CreateTags", IMAGE, {**OWN, "aws:TagKeys": ["ec2:SharedTag/x"]}) == "Allow"
+    assert iam.decision(any_key, "ec2:CreateTags", IMAGE, {**OWN, "aws:TagKeys": ["Name"]}) == "Silent"
+
+
+def test_the_role_lets_the_named_accounts_copy_and_never_everybody(stack):
+    for copiers in ("222233334444, 333344445555", "222233334444 333344445555", "222233334444,333344445555"):
+        document = role(stack, AllowedCopiers=copiers)
+        for accounts in (["222233334444"], ["333344445555", "222233334444"]):
+            assert iam.decision(document, "ec2:ModifySnapshotAttribute", SNAPSHOT, {**OWN, "ec2:Add/userId": accounts}) == "Allow"
+        for accounts in (["444455556666"], ["222233334444", "444455556666"]):
+            assert iam.decision(document, "ec2:ModifySnapshotAttribute", SNAPSHOT, {**OWN, "ec2:Add/userId": accounts}) == "Silent"
+    for copiers in ("222233334444", "*"):
+        document = role(stack, AllowedCopiers=copiers)
+        assert iam.decision(document, "ec2:ModifySnapshotAttribute", SNAPSHOT, {**OWN, "ec2:Add/group": "all"}) == "Silent"
+        both = {**OWN, "ec2:Add/group": "all", "ec2:Add/userId": ["222233334444"]}
+        assert iam.decision(document, "ec2:ModifySnapshotAttribute", SNAPSHOT, both) == "Silent"
+        someone = {"ec2:Owner": "444455556666", "ec2:Region": "eu-west-1"}
+        for context in ({"ec2:Add/userId": ["222233334444"]}, {"ec2:Remove/userId": ["222233334444"]}, {}):
+            assert iam.decision(document, "ec2:ModifySnapshotAttribute", SNAPSHOT, {**someone, **context}) == "Silent"
+            assert iam.decision(document, "ec2:DescribeSnapshotAttribute", SNAPSHOT, {**someone, **context}) == "Silent"
+    anyone = role(stack, AllowedCopiers="*")
+    assert iam.decision(anyone, "ec2:ModifySnapshotAttribute", SNAPSHOT, {**OWN, "ec2:Add/userId": ["444455556666"]}) == "Allow"
+
+
+def test_the_role_takes_the_permission_to_copy_from_anybody(stack):
+    document = role(stack, AllowedCopiers="222233334444")
+    for context in ({"ec2:Remove/userId": ["444455556666"]}, {"ec2:Remove/group": "all"}):
+        assert iam.decision(document, "ec2:ModifySnapshotAttribute", SNAPSHOT, {**OWN, **context}) == "Allow"
+
+
+def test_the_role_looks_at_keys_of_any_account_and_at_policies_of_its_own(stack):
+    document = role(stack, KeyCheck="refuse")
+    own, foreign = (f"arn:aws:kms:eu-west-1:{account}:key/1234abcd" for account in ("111122223333", "444455556666"))
+    assert iam.decision(document, "kms:DescribeKey", own, {}) == iam.decision(document, "kms:DescribeKey", foreign, {}) == "Allow"
+    for action in KEYS - {"kms:DescribeKey"}:
+        assert iam.decision(document, action, own, {}) == "Allow"
+        assert iam.decision(document, action, foreign, {}) == "Silent"
+
+
+def test_the_role_uses_the_key_of_the_queues_by_way_of_sqs_alone(stack):
+    document, key = role(stack, KmsKeyArn=EVERYTHING["KmsKeyArn"]), EVERYTHING["KmsKeyArn"]
+    for action in ("kms:GenerateDataKey", "kms:Decrypt"):
+        assert iam.decision(document, action, key, {"kms:ViaService": "sqs.eu-west-1.amazonaws.com"}) == "Allow"
+        assert iam.decision(document, action, key, {"kms:ViaService": "ec2.eu-west-1.amazonaws.com"}) == "Silent"
+        assert iam.decision(document, action, key, {}) == "Silent"
+        assert iam.decision(document, action, key + "0", {"kms:ViaService": "sqs.eu-west-1.amazonaws.com"}) == "Silent"
 
 
 def test_the_role_reads_parameters_below_the_policy_path_only(stack):
@@ -140,7 +219,7 @@ def test_the_role_puts_no_events_in_anothers_name(stack):
 
 
 def test_the_dead_letter_queue_takes_events_from_exactly_the_rules_of_the_stack(stack):
-    for parameters in ({}, EVERYTHING, {"SweepSchedule": ""}):
+    for parameters in ({}, EVERYTHING, {"SweepSchedule": ""}, {"AllowedGranteesParameter": "/security/x"}):
         deployed = stack(**parameters)
         allow = deployed.policies()["DeliveryDeadLetterQueuePolicy"]["Statement"][0]
         rules = {deployed._attribute(name, "Arn") for name in deployed.resources("AWS::Events::Rule")}
