@@ -11,12 +11,14 @@ use ami_warden_core::{
     model::{
         change::Change,
         facts::SnapshotFacts,
-        grantee::{CopyPermissions, LaunchPermissions},
+        grantee::{AccountId, CopyPermissions, LaunchPermissions},
         image::{Image, ImageId},
         key::Key,
     },
     wish::policy::StoredParameter,
 };
+use chrono::{DateTime, Utc};
+
 use super::call_error::CallError;
 
 /// The most values of a filter: 200, else EC2 answers `FilterLimitExceeded`.
@@ -104,6 +106,76 @@ pub trait Keys {
     /// `ListGrants`: one page of the grantee principals of the key's grants; a service principal
     /// where a grant names one.
     async fn grantees(&self, arn: &str, page: Option<&str>) -> Result<Page<String>, CallError>;
+}
+
+/// STS, as far as a person asks it: the function itself does not.
+#[allow(async_fn_in_trait)]
+pub trait Caller {
+    /// `GetCallerIdentity`: the account of the credentials. Needs no permission.
+    async fn account(&self) -> Result<AccountId, CallError>;
+}
+
+/// Usage reports of EC2, which tell how many resources of which accounts use an image. A person asks
+/// for them before access is taken away; the function itself does not.
+#[allow(async_fn_in_trait)]
+pub trait UsageReports {
+    /// `CreateImageUsageReport` of instances and launch templates, for all accounts: the id of the
+    /// report. The same token makes no second report.
+    async fn create_report(&self, image: ImageId, token: &str) -> Result<String, CallError>;
+
+    /// `DescribeImageUsageReports`: one page of the reports of these images (at most 200).
+    async fn reports_of(
+        &self,
+        images: &[ImageId],
+        page: Option<&str>,
+    ) -> Result<Page<UsageReport>, CallError>;
+
+    /// `DescribeImageUsageReportEntries`: one page of the entries of these reports (at most 200).
+    async fn report_entries(
+        &self,
+        reports: &[String],
+        page: Option<&str>,
+    ) -> Result<Page<UsageEntry>, CallError>;
+}
+
+/// A usage report of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageReport {
+    /// Its id.
+    pub id: String,
+    /// The image.
+    pub image: ImageId,
+    /// How far it is.
+    pub state: ReportState,
+    /// When it was asked for.
+    pub created: Option<DateTime<Utc>>,
+    /// Whether it is about instances and launch templates of all accounts. EC2 takes reports that are
+    /// about less.
+    pub is_whole: bool,
+}
+
+/// How far a usage report is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReportState {
+    /// EC2 is at work on it.
+    Pending,
+    /// It can be read.
+    Available,
+    /// It did not come about, with EC2's reason.
+    Failed(String),
+}
+
+/// The use of an image by one account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageEntry {
+    /// The id of the report.
+    pub report: String,
+    /// The account.
+    pub account: AccountId,
+    /// The type of its resources: `ec2:Instance`, `ec2:LaunchTemplate`.
+    pub resource_type: String,
+    /// How many of them use the image.
+    pub count: u64,
 }
 
 /// An image in an answer, or one that cannot be read.

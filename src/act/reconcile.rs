@@ -65,9 +65,9 @@ const STALE_READS_MAX: usize = 3;
 const NOBODY_LET_IN: &str =
     "Nobody was let in, because an earlier change of this image did not succeed.";
 
-/// The settings that reconciling needs.
+/// The settings that decide what an image's tags mean.
 #[derive(Debug, Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct ImageSettings<'a> {
     /// Your organization, which completes short forms.
     pub organization: Option<&'a OrganizationArn>,
     /// The partition of the images.
@@ -102,7 +102,7 @@ pub struct Reconciler<'a, E, K, P> {
     /// Reads policy and allow-list.
     pub rulebooks: &'a Rulebooks<'a, P>,
     /// The settings.
-    pub surroundings: Surroundings<'a>,
+    pub settings: ImageSettings<'a>,
     /// The manner.
     pub manner: Manner,
     /// The time.
@@ -211,7 +211,7 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         match wish {
             Wish::Request(request) => (DirectiveTags::default(), request.directives(image)),
             Wish::Tags => {
-                let Surroundings { organization, partition, tag_prefix, .. } = self.surroundings;
+                let ImageSettings { organization, partition, tag_prefix, .. } = self.settings;
                 let tags = DirectiveTags::read(&image.tags, tag_prefix);
                 let context = WishContext { policy: &rulebook.policy, organization, partition };
                 let directives = Directives::of(image, &tags, &context);
@@ -481,9 +481,13 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         }
         work.record.refusals.extend(work.rejections.iter().cloned());
         work.record.refusals.sort_by_key(Refusal::code);
-        let status_written = match self.show_status(&fresh.image, work).await {
-            Ok(written) => written,
-            Err(pass) => return pass,
+        // The status tag tells of the image's own tags and rules, not of a request.
+        let status_written = match basis.wish {
+            Wish::Request(_) => false,
+            Wish::Tags => match self.show_status(&fresh.image, work).await {
+                Ok(written) => written,
+                Err(pass) => return pass,
+            },
         };
         if work.obeyed.is_none() && !status_written {
             return Pass::Settled;
@@ -613,7 +617,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
     /// Lets the status tag say what was refused, and nothing if nothing was. No call if it says so
     /// already. Whether it was written.
     async fn show_status(&self, image: &Image, work: &mut Work<'_>) -> Result<bool, Pass> {
-        let Some(key) = self.surroundings.status_tag else { return Ok(false) };
+        let Some(key) = self.settings.status_tag else { return Ok(false) };
         if self.manner.dry_run || work.record.error.is_some() {
             return Ok(false);
         }

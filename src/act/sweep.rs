@@ -104,7 +104,8 @@ impl<'a, E: Ec2> Lister<'a, E> {
         for listed in try_join_all(kinds).await? {
             let Some(listed) = listed else { return Ok(None) };
             all.ids.extend(listed.ids);
-            all.unreadable += listed.unreadable;
+            // The kinds overlap: the same image may be unreadable in both.
+            all.unreadable = all.unreadable.max(listed.unreadable);
         }
         all.ids.retain(|id| Some(*id) > self.after);
         all.ids.sort_unstable();

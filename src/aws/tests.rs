@@ -62,6 +62,7 @@ async fn exchange<T>(
     let clients = Clients {
         ec2: Ec2Client::new(&config),
         keys: KmsClient::new(config.clone()),
+        caller: StsClient::new(config.clone()),
         parameters: SsmClient::new(config),
         region: None,
     };

@@ -23,7 +23,7 @@ use crate::{
         facts::FactReader,
         observe::{Fresh, Observer, Seen, TagScope},
         ports::{Ec2Write, Keys, Parameters},
-        reconcile::{FRESH, Manner, Reconciled, Reconciler, Surroundings},
+        reconcile::{FRESH, Manner, Reconciled, Reconciler, ImageSettings},
         record::{ImageRecord, Outcome, SkipReason},
         retry::Retry,
         rulebook::{RuleSource, Rulebook, Rulebooks},
@@ -464,7 +464,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             observer: self.observer(),
             facts: self.facts,
             rulebooks: self.rulebooks,
-            surroundings: Surroundings {
+            settings: ImageSettings {
                 organization: settings.rulebook.organization.as_ref(),
                 partition: settings.partition,
                 tag_prefix: &settings.tag_prefix,

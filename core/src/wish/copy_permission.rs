@@ -26,8 +26,9 @@ pub enum CopyPermissionError {
     Exactly,
     /// `all`, an organization or a unit.
     #[error(
-        "{item:?} stands for {grantee}, and EC2 gives the copy permission to accounts only; name \
-         their 12-digit ids, or a group of accounts"
+        "{item:?} {}, and EC2 gives the copy permission to accounts only; name their 12-digit ids, \
+         or a group of accounts",
+        not_an_account(.item, .grantee)
     )]
     NotAnAccount {
         /// The item.
@@ -41,6 +42,14 @@ pub enum CopyPermissionError {
     /// An item cannot be looked up.
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
+}
+
+fn not_an_account(item: &str, grantee: &Grantee) -> String {
+    if item.trim_start_matches('-') == grantee.as_str() {
+        "is not an account".to_owned()
+    } else {
+        format!("holds {grantee}, which is not an account")
+    }
 }
 
 /// The accounts that are to be able to copy the image, and those that are not; no account is in both.

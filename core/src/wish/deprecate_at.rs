@@ -66,19 +66,28 @@ impl FromStr for DeprecateAt {
             // More digits than fit are as many days too far.
             return Ok(Self::DaysAfterCreation(days.parse().unwrap_or(u32::MAX)));
         }
-        // chrono takes shorter fields too ("2027-6-3"), which this grammar does not.
+        // chrono takes shorter fields ("2027-6-3") and signs ("-027-06-30") too, this grammar does not.
         let time = match text.len() {
             10 => NaiveDate::parse_from_str(text, "%Y-%m-%d")
                 .map(|date| date.and_time(NaiveTime::MIN)),
             20 => NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%SZ"),
             _ => return Err(error()),
         };
-        let well_formed = text.bytes().all(|byte| byte.is_ascii_digit() || b"-:TZ".contains(&byte));
         match time {
-            Ok(time) if well_formed => Ok(Self::At(time.and_utc())),
+            // A leap second has more than 999,999,999 nanoseconds.
+            Ok(time) if has_form(text) && time.nanosecond() == 0 => Ok(Self::At(time.and_utc())),
             _ => Err(error()),
         }
     }
+}
+
+/// Whether digits and signs stand in their places.
+fn has_form(text: &str) -> bool {
+    const FORM: &str = "0000-00-00T00:00:00Z";
+    text.bytes().zip(FORM.bytes()).all(|(byte, form)| match form {
+        b'0' => byte.is_ascii_digit(),
+        sign => byte == sign,
+    })
 }
 
 impl DeprecateAt {
@@ -155,6 +164,9 @@ mod tests {
             "30.06.2027",
             "+027-06-30",
             " 2027-06-3",
+            "-2027-6-30",
+            "-027-06-30",
+            "2027-06-30T12:00:60Z",
         ] {
             let error = text.parse::<DeprecateAt>().unwrap_err().to_string();
             assert!(error.contains(&format!("{text:?}")), "{error}");

@@ -535,7 +535,7 @@ mod tests {
             ("all", "EC2 gives the copy permission to accounts only"),
             ("-all", "accounts only"),
             ("o-exampleorgid", "accounts only"),
-            ("@mixed", "\"@mixed\" stands for all"),
+            ("@mixed", "\"@mixed\" holds all, which is not an account"),
             ("@gone", "\"@gone\""),
             ("444455556666 -444455556666", "both added and removed"),
         ] {

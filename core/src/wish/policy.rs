@@ -57,7 +57,9 @@ pub enum PolicyFault {
     )]
     Unreadable(String),
     /// The value is a secret, which ami-warden does not read.
-    #[error("it is a SecureString, which ami-warden does not read; store it as a String")]
+    #[error(
+        "it is a SecureString, which ami-warden does not read; store it as a String or StringList"
+    )]
     Secure,
 }
 

@@ -104,15 +104,18 @@ impl Rule {
 /// Text that is not a list of rules, or a value that the grammar does not allow. A conflict, an
 /// unknown group or placeholder, and a short form that nothing completes show when a rule is used.
 pub fn parse_rules(place: &str, json: &str) -> Result<Vec<Rule>, RulesError> {
-    let Unique(value) = serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(json))
-        .map_err(|error| {
-            let path = error.path().to_string();
-            let inner = error.into_inner();
-            RulesError::Json(if path == "." { inner.to_string() } else { format!("{path}: {inner}") })
-        })?;
-    // The reader above stops behind the list: anything that follows is a mistake.
-    serde_json::from_str::<serde::de::IgnoredAny>(json)
-        .map_err(|error| RulesError::Json(error.to_string()))?;
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let Unique(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { String::new() } else { format!("{path}: ") };
+        RulesError::Json(format!("{path}{}", explain(json, &error.into_inner())))
+    })?;
+    // The reader stops behind the list: anything that follows is a mistake.
+    if let Err(error) = reader.end() {
+        let (line, column) = (error.line(), error.column());
+        let message = format!("line {line}, column {column}: text follows the list; delete it");
+        return Err(RulesError::Json(message));
+    }
     let list = Node::whole(&value, "the list of rules");
     let mut rules = Vec::new();
     for (index, node) in list.items().map_err(RulesError::Malformed)?.enumerate() {
@@ -120,6 +123,16 @@ pub fn parse_rules(place: &str, json: &str) -> Result<Vec<Rule>, RulesError> {
         rules.push(read_rule(&node, &unnamed).map_err(RulesError::Malformed)?);
     }
     Ok(rules)
+}
+
+/// The error of the JSON reader, its place in front.
+fn explain(json: &str, error: &serde_json::Error) -> String {
+    if json.trim().is_empty() {
+        return "the text is empty; expected a list of rules, [] for none".to_owned();
+    }
+    let text = error.to_string();
+    let problem = text.rsplit_once(" at line ").map_or(text.as_str(), |(problem, _)| problem);
+    format!("line {}, column {}: {problem}", error.line(), error.column())
 }
 
 fn read_rule(node: &Node<'_>, unnamed: &str) -> Result<Rule, Malformed> {
@@ -372,10 +385,10 @@ mod tests {
     #[test]
     fn broken_rules_are_an_error_that_names_the_place() {
         for (rules, place) in [
-            ("", "EOF"),
+            ("", "the text is empty"),
             ("{}", "expected a list, got an object"),
             ("[{]", "line 1"),
-            (r#"[{"Match": {}}] x"#, "trailing"),
+            (r#"[{"Match": {}}] x"#, "line 1, column 17: text follows the list"),
             (r#"[{"Name": "x"}]"#, "[0].Match: missing"),
             (r#"[{"Match": {}, "Launch": "all"}]"#, "[0].Launch: unknown key"),
             (r#"[{"Match": {"Tag": {}}}]"#, "[0].Match.Tag: unknown key"),

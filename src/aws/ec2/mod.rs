@@ -2,11 +2,14 @@
 
 mod convert;
 mod read;
+mod usage;
 mod write;
 
 use std::marker::PhantomData;
 
 use aws_sdk_ec2::Client;
+
+pub use self::usage::UsageReportsClient;
 
 /// EC2 through the AWS SDK, to read or to change.
 #[derive(Debug, Clone)]
@@ -37,5 +40,11 @@ pub struct ReadWrite;
 impl<Access> Ec2Client<Access> {
     pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
         Self(Client::new(config), PhantomData)
+    }
+
+    /// Usage reports, by the same client.
+    #[must_use]
+    pub fn usage_reports(&self) -> UsageReportsClient {
+        UsageReportsClient::new(self.0.clone())
     }
 }
