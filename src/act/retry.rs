@@ -524,11 +524,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn throttling_is_tried_again_as_long_as_there_is_time() {
         assert_eq!(call(ErrorKind::Throttled, 50, 600).await, (Ok(()), 51));
-        let start = Instant::now();
-        let (result, made) = call(ErrorKind::Throttled, u32::MAX, 20).await;
+        let (retry, failing) = (retry(20), Failing::new(ErrorKind::Throttled, u32::MAX));
+        let result = retry.attempts().call(OPERATION, || failing.call()).await;
         assert_eq!(result, Err(error(ErrorKind::Throttled)));
-        assert!(made > 6 && made < 25, "{made}");
-        assert!(start.elapsed() > seconds(19) && start.elapsed() <= seconds(20));
+        assert!(retry.calls() > 6 && retry.calls() < 25, "{}", retry.calls());
+        let left = retry.deadline() - failing.last.get();
+        assert!(
+            left > Duration::ZERO && left < Duration::from_millis(50),
+            "{left:?}"
+        );
+        assert!(Instant::now() < retry.deadline());
     }
 
     #[tokio::test(start_paused = true)]

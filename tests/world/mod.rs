@@ -301,7 +301,7 @@ impl<F: Fate> Ec2 for World<F> {
                 image.map(|image| Some(image.id)).into_iter().collect(),
             ))
         };
-        self.read("DescribeImages", listed).await
+        self.read("DescribeImages (list)", listed).await
     }
 
     async fn launch_permissions(&self, _: ImageId) -> Result<LaunchPermissions, CallError> {
