@@ -72,7 +72,13 @@ fn names_that_lead_to_no_key_are_refused() {
     let (emulator, client) = with([]);
     emulator.add_key(Key::new(KEY).alias("alias/images"));
     emulator.add_key(Key::new(FOREIGN).alias("alias/theirs"));
+    // A key of another Region is not seen here.
+    let elsewhere = FOREIGN
+        .replace("us-east-1", "eu-west-1")
+        .replace("44444444", "55555555");
+    emulator.add_key(Key::new(&elsewhere));
     for (name, expected) in [
+        (elsewhere.as_str(), "NotFoundException"),
         ("22222222-0000-4000-8000-000000000002", "NotFoundException"),
         ("alias/none", "NotFoundException"),
         ("alias/theirs", "NotFoundException"),
