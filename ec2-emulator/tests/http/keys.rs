@@ -241,7 +241,21 @@ fn grants_are_listed_in_pages() {
     );
     assert_eq!(all[123]["GranteeServicePrincipal"], "ec2.amazonaws.com");
     assert_eq!(all[123].get("GranteePrincipal"), None);
+}
 
+#[test]
+fn grants_are_chosen_by_id_and_principal() {
+    let (emulator, client) = with([]);
+    let mut key = Key::new(KEY);
+    for n in 0..123 {
+        let grantee = format!("arn:aws:iam::{n:012}:root");
+        key = key.grant(KeyGrant::new(
+            &format!("grant-{n:03}"),
+            &grantee,
+            &["Decrypt"],
+        ));
+    }
+    emulator.add_key(key);
     let one = |ask: Value| client.kms("ListGrants", &ask).json()["Grants"].clone();
     let by_id = one(json!({ "KeyId": KEY, "GrantId": "grant-007" }));
     let by_principal =
