@@ -8,6 +8,8 @@ mod mistake;
 mod rates;
 mod waiting;
 
+use std::time::Duration;
+
 use hyper::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -47,6 +49,7 @@ async fn route(engine: &Engine, asked: &Asked) -> Result<Value, Mistake> {
         ["triggers"] => triggers(engine, asked),
         ["gates"] | ["gates", ..] => gates(engine, asked, &segments),
         ["lags"] => lags(engine, asked),
+        ["settings"] => settings(engine, asked),
         ["rates"] => rates::answer(engine, asked),
         ["throttled"] => {
             asked.method_is(&[Method::GET])?;
@@ -163,6 +166,29 @@ fn lags(engine: &Engine, asked: &Asked) -> Result<Value, Mistake> {
     }
     let rules = asked.json()?;
     engine.with(|inner| inner.lags.set(rules));
+    Ok(json!({}))
+}
+
+/// What `PUT settings` changes; what is left out stays as it is.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Settings {
+    latency_ms: Option<u64>,
+    /// 0: pages are as long as was asked for.
+    largest_page: Option<usize>,
+}
+
+fn settings(engine: &Engine, asked: &Asked) -> Result<Value, Mistake> {
+    asked.method_is(&[Method::PUT])?;
+    let settings: Settings = asked.json()?;
+    engine.with(|inner| {
+        if let Some(ms) = settings.latency_ms {
+            inner.latency = Duration::from_millis(ms);
+        }
+        if let Some(most) = settings.largest_page {
+            inner.largest_page = (most > 0).then_some(most);
+        }
+    });
     Ok(json!({}))
 }
 

@@ -31,8 +31,6 @@ pub(crate) type Hook = Box<dyn FnMut(&Call, &mut State) + Send>;
 
 pub(crate) struct Engine {
     region: Option<String>,
-    latency: Duration,
-    largest_page: Option<usize>,
     began: Instant,
     initial: State,
     in_flight: AtomicUsize,
@@ -46,6 +44,8 @@ pub(crate) struct Engine {
 
 /// What changes.
 pub(crate) struct Inner {
+    pub(crate) latency: Duration,
+    pub(crate) largest_page: Option<usize>,
     pub(crate) state: State,
     pub(crate) calls: Vec<Call>,
     pub(crate) faults: Faults,
@@ -95,14 +95,14 @@ impl Engine {
         state.take_changes();
         Self {
             region: config.region,
-            latency: config.latency,
-            // A page of nothing would never come to an end.
-            largest_page: config.largest_page.map(|size| size.max(1)),
             began: Instant::now(),
             initial: state.clone(),
             in_flight: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
             inner: Mutex::new(Inner {
+                latency: config.latency,
+                // A page of nothing would never come to an end.
+                largest_page: config.largest_page.map(|size| size.max(1)),
                 state,
                 calls: Vec::new(),
                 faults: Faults::default(),
@@ -268,7 +268,7 @@ impl Engine {
         let now = Instant::now();
         let answer = Answer {
             decoded,
-            latency: self.latency,
+            latency: inner.latency,
             request_id: &request_id,
         };
         let scope = match self.admit(arrived, &mut inner.throttle, now) {
@@ -283,7 +283,7 @@ impl Engine {
             caller: Caller {
                 partition: scope.partition(),
                 region: scope.region,
-                largest_page: self.largest_page,
+                largest_page: inner.largest_page,
             },
         };
         let unseen = inner.lags.unseen_by(&call.action, now);

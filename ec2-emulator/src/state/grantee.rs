@@ -9,10 +9,14 @@ use serde::{Deserialize, Serialize};
 /// of an organization or organizational unit. Sorted by bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Grantee(String);
+pub struct Grantee {
+    // First, so that grantees are sorted by it.
+    text: String,
+    kind: GranteeKind,
+}
 
 /// The four kinds, each with its element in a launch permission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum GranteeKind {
     Group,
     UserId,
@@ -68,17 +72,20 @@ impl GranteeKind {
 impl Grantee {
     /// Everyone.
     pub fn all() -> Self {
-        Self(String::from("all"))
+        Self {
+            text: String::from("all"),
+            kind: GranteeKind::Group,
+        }
     }
 
     /// The grantee as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Whether it is everyone.
     pub fn is_all(&self) -> bool {
-        self.0 == "all"
+        self.text == "all"
     }
 
     /// Whether snapshots can be shared with it: organizations and OUs cannot have them.
@@ -87,12 +94,12 @@ impl Grantee {
     }
 
     pub(crate) fn kind(&self) -> GranteeKind {
-        kind_of(&self.0).expect("checked when it was made")
+        self.kind
     }
 
     /// The partition of an ARN.
     pub(crate) fn partition(&self) -> Option<&str> {
-        self.0.strip_prefix("arn:")?.split(':').next()
+        self.text.strip_prefix("arn:")?.split(':').next()
     }
 }
 
@@ -101,7 +108,10 @@ impl FromStr for Grantee {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match kind_of(text) {
-            Some(_) => Ok(Self(text.to_owned())),
+            Some(kind) => Ok(Self {
+                text: text.to_owned(),
+                kind,
+            }),
             None => Err(format!(
                 "`{text}` is no grantee: expected `all`, 12 digits, or an organization or OU ARN"
             )),
@@ -119,13 +129,13 @@ impl TryFrom<String> for Grantee {
 
 impl From<Grantee> for String {
     fn from(grantee: Grantee) -> Self {
-        grantee.0
+        grantee.text
     }
 }
 
 impl fmt::Display for Grantee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 

@@ -1,5 +1,6 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use ec2_emulator::Image;
 use serde_json::{Value, json};
@@ -108,6 +109,24 @@ fn a_parameter_can_be_put() {
 }
 
 #[test]
+fn latency_and_pages_change_while_it_runs() {
+    let (_emulator, client) = with((1..=6).map(|n| Image::new(format!("ami-{n:08x}"))));
+    let put = |body: &str| client.control("PUT", "settings", body).assert_ok();
+    let page = || {
+        let began = Instant::now();
+        let answer = client.ec2("DescribeImages", &[("MaxResults", "1000")]);
+        let is_slow = began.elapsed() >= Duration::from_millis(100);
+        (answer.texts("imageId").len(), is_slow)
+    };
+    put(r#"{"LatencyMs":100,"LargestPage":2}"#);
+    assert_eq!(page(), (2, true));
+    put(r#"{"LargestPage":0}"#);
+    assert_eq!(page(), (6, true));
+    put(r#"{"LatencyMs":0}"#);
+    assert_eq!(page().0, 6);
+}
+
+#[test]
 fn mistakes_are_answered_in_json() {
     let (_emulator, client) = with([]);
     for (method, resource, body, status) in [
@@ -115,6 +134,8 @@ fn mistakes_are_answered_in_json() {
         ("POST", "seed", r#"{"Image":[]}"#, 400),
         ("POST", "faults", r#"{"Action":"A"}"#, 400),
         ("PUT", "seed", "{}", 405),
+        ("GET", "settings", "", 405),
+        ("PUT", "settings", r#"{"Latency":1}"#, 400),
         ("GET", "nothing", "", 404),
     ] {
         let answer = client.control(method, resource, body);

@@ -72,7 +72,13 @@ fn names_that_lead_to_no_key_are_refused() {
     let (emulator, client) = with([]);
     emulator.add_key(Key::new(KEY).alias("alias/images"));
     emulator.add_key(Key::new(FOREIGN).alias("alias/theirs"));
+    // A key of another Region is not seen here.
+    let elsewhere = FOREIGN
+        .replace("us-east-1", "eu-west-1")
+        .replace("44444444", "55555555");
+    emulator.add_key(Key::new(&elsewhere));
     for (name, expected) in [
+        (elsewhere.as_str(), "NotFoundException"),
         ("22222222-0000-4000-8000-000000000002", "NotFoundException"),
         ("alias/none", "NotFoundException"),
         ("alias/theirs", "NotFoundException"),
@@ -235,7 +241,21 @@ fn grants_are_listed_in_pages() {
     );
     assert_eq!(all[123]["GranteeServicePrincipal"], "ec2.amazonaws.com");
     assert_eq!(all[123].get("GranteePrincipal"), None);
+}
 
+#[test]
+fn grants_are_chosen_by_id_and_principal() {
+    let (emulator, client) = with([]);
+    let mut key = Key::new(KEY);
+    for n in 0..123 {
+        let grantee = format!("arn:aws:iam::{n:012}:root");
+        key = key.grant(KeyGrant::new(
+            &format!("grant-{n:03}"),
+            &grantee,
+            &["Decrypt"],
+        ));
+    }
+    emulator.add_key(key);
     let one = |ask: Value| client.kms("ListGrants", &ask).json()["Grants"].clone();
     let by_id = one(json!({ "KeyId": KEY, "GrantId": "grant-007" }));
     let by_principal =
