@@ -99,6 +99,7 @@ impl<E> Clone for Observer<'_, E> {
 impl<E> Copy for Observer<'_, E> {}
 
 /// An image that EC2 does not show as promised.
+#[derive(Clone, Copy)]
 enum Early {
     Missing,
     Pending,
@@ -123,7 +124,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
             until: Instant::now() + timeout,
             backoff: Box::new(Retry::backoff()),
             ready: VecDeque::new(),
-            first: true,
+            early: BTreeMap::new(),
         };
         stream::unfold(waiting, move |mut waiting| async move {
             while waiting.ready.is_empty() && !waiting.ids.is_empty() {
@@ -144,7 +145,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
 
     async fn read_waiting(&self, waiting: &mut Waiting<'_>) {
         let mut last = false;
-        if !waiting.first {
+        if !waiting.early.is_empty() {
             let delay = waiting.backoff.next().unwrap_or(VISIBILITY_TIMEOUT);
             let left = waiting.until.saturating_duration_since(Instant::now());
             // The last look is at the end of the time, not a backoff behind it.
@@ -152,13 +153,19 @@ impl<'a, E: Ec2> Observer<'a, E> {
         }
         let ids = std::mem::take(&mut waiting.ids);
         for (id, seen) in self.read_isolated(&ids).await {
-            match self.early(&seen, waiting.promised) {
-                Some(early) if last => waiting.ready.push_back(too_early(id, seen, &early)),
-                Some(_) => waiting.ids.push(id),
+            // A look that the time cuts off says less than the one before it.
+            let known = if is_cut_off(&seen) { waiting.early.get(&id).copied() } else { None };
+            match known.or_else(|| self.early(&seen, waiting.promised)) {
+                Some(early) if last || known.is_some() => {
+                    waiting.ready.push_back(too_early(id, seen, &early));
+                }
+                Some(early) => {
+                    waiting.ids.push(id);
+                    waiting.early.insert(id, early);
+                }
                 None => waiting.ready.push_back(seen),
             }
         }
-        waiting.first = false;
     }
 
     fn early(&self, seen: &Seen, promised: &Promised) -> Option<Early> {
@@ -251,7 +258,15 @@ struct Waiting<'a> {
     until: Instant,
     backoff: Box<dyn Iterator<Item = Duration>>,
     ready: VecDeque<Seen>,
-    first: bool,
+    /// The images that the last look did not show as promised.
+    early: BTreeMap<ImageId, Early>,
+}
+
+fn is_cut_off(seen: &Seen) -> bool {
+    match seen {
+        Seen::Image(_) => false,
+        Seen::Record(record) => record.error.as_ref().is_some_and(|error| error.code == "Timeout"),
+    }
 }
 
 struct Found {

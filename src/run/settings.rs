@@ -96,7 +96,7 @@ pub const ALL: [Setting; 14] = [
         variable: POLICY_PATH,
         parameter: "PolicyPath",
         meaning: "path of groups and rules in Parameter Store; no policy if unset",
-        allowed: "a path that begins with /, for example /ami-warden: letters, digits and . _ - /",
+        allowed: "/ and a name behind it, for example /ami-warden: letters, digits and . _ - /",
     },
     Setting {
         variable: ALLOWED_COPIERS,
