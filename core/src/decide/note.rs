@@ -13,6 +13,9 @@ pub(super) enum Note {
     /// The image becomes public.
     /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ami-deprecate.html>
     PublicIsDeprecated,
+    /// Accounts get the copy permission.
+    /// <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-modifying-snapshot-permissions.html>
+    CopiesStay,
     /// Recipients need this key.
     KeyNeeded {
         /// Its ARN.
@@ -57,6 +60,10 @@ impl fmt::Display for Note {
             Self::PublicIsDeprecated => f.write_str(
                 "EC2 deprecates public images two years after their creation at the latest, and \
                  later withdraws public access from images that nobody launches.",
+            ),
+            Self::CopiesStay => f.write_str(
+                "Accounts with the copy permission can make copies of their own, and copies cannot \
+                 be taken back.",
             ),
             Self::KeyNeeded { key, snapshots } => write!(
                 f,

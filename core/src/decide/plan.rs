@@ -164,6 +164,9 @@ fn notes(
 ) -> Vec<String> {
     let mut let_in = copy.let_in();
     let mut notes = Vec::new();
+    if !let_in.is_empty() {
+        notes.push(Note::CopiesStay);
+    }
     if let Some(change) = launch {
         let_in.extend(change.add.iter().cloned());
         notes.extend(launch_permission::notes(change));
