@@ -86,10 +86,20 @@ lint-template: .venv/template/.done .venv/node/.done ## The SAM template, its ev
 lint-template-mutations: .venv/template/.done ## Break the template on purpose and see that lint-template notices (4 minutes)
 	@.venv/template/bin/python deploy/tests/mutations.py
 
+.PHONY: lint-deploy
+lint-deploy: .venv/template/.done .venv/lint/.done .venv/cdk/.done ## checkov, cdk-nag, cfn-lint and zizmor: each finding mended or accepted; the CDK example (needs npm)
+	@$(call say,'asking the linters of templates and workflows (a minute)')
+	@.venv/template/bin/python deploy/tests/linters.py --lint .venv/lint --cdk .venv/cdk
+	@.venv/template/bin/python deploy/tests/cdk_example.py --cdk .venv/cdk
+
 .PHONY: e2e
 e2e: compile .venv/template/.done .venv/sam/.done ## sam build, sam deploy to an emulated account, events through the deployed rules
 	@$(call say,'building as SAM does: the AWS SDK once more$(,) optimised (10 minutes the first time)$(,) then deploying to an emulated account')
 	@$(call beat,building and deploying); .venv/template/bin/python deploy/tests/e2e.py --sam .venv/sam/bin/sam --emulator $(EMULATOR)
+
+.PHONY: e2e-release
+e2e-release: compile .venv/template/.done ## The files of a release alone, in an empty folder, deployed to an emulated account: make e2e-release FILES=target/release-files
+	@$(call beat,deploying); .venv/template/bin/python deploy/tests/e2e.py --release '$(FILES)' --emulator $(EMULATOR)
 
 # --- Check ------------------------------------------------------------------------------------------------------------------------------
 
@@ -102,7 +112,7 @@ lint: ## Formatting and clippy
 	@cargo clippy --locked --no-default-features --all-targets -- -D warnings
 
 .PHONY: check
-check: lint test budgets demo e2e ## Everything that CI runs: lint, test, budgets, demo, e2e
+check: lint test budgets demo e2e ## What CI runs first: lint, test, budgets, demo, e2e. In jobs of their own: lint-deploy, deny
 	@$(call say,'all checks passed')
 
 # --- Build ------------------------------------------------------------------------------------------------------------------------------
@@ -119,6 +129,24 @@ build: .venv/build/.done ## The release zip for Lambda (ARCH=arm64 for Graviton)
 	@PATH="$$PWD/.venv/build/bin:$$PATH"; $(call beat,building); \
 	cargo lambda build --locked --release --output-format zip $(if $(filter arm64,$(ARCH)),--arm64)
 	@ls -l $(TARGET)/lambda/ami-warden/bootstrap.zip
+
+# The zips are the same for the same commit, whenever and wherever they are made; SHA256SUMS says which they are.
+.PHONY: release
+release: .venv/build/.done .venv/template/.done $(TOOLS)/cargo-cyclonedx ## The files of a release: make release VERSION=0.2.0 (20 minutes or more the first time)
+	@rm -rf $(TARGET)/release-files
+	@$(call say,'building both architectures: the AWS SDK twice$(,) optimised')
+	@$(call beat,building); .venv/template/bin/python deploy/release.py --version '$(VERSION)' --output $(TARGET)/release-files \
+		--cargo-bin .venv/build/bin --cargo-bin $(TOOLS)
+
+.PHONY: demo-arm64
+demo-arm64: $(RIE) compile ## The demo with an arm64 function: make demo-arm64 ZIP=FILE (needs qemu-user and libc6-arm64-cross)
+	@command -v qemu-aarch64 >/dev/null || { echo 'On Debian and Ubuntu: apt install qemu-user libc6-arm64-cross' >&2; exit 1; }
+	@mkdir -p $(TARGET)/demo/arm64 && $(PYTHON) -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract("bootstrap", sys.argv[2])' '$(ZIP)' $(TARGET)/demo/arm64
+	@chmod +x $(TARGET)/demo/arm64/bootstrap
+	@printf '#!/bin/sh\nexec qemu-aarch64 -L /usr/aarch64-linux-gnu %s\n' '$(abspath $(TARGET))/demo/arm64/bootstrap' > $(TARGET)/demo/arm64/function
+	@chmod +x $(TARGET)/demo/arm64/function
+	@$(call say,'running the demo with an arm64 function')
+	@$(PYTHON) tests/demo/demo.py --function $(TARGET)/demo/arm64/function --emulator $(EMULATOR) --rie $(RIE)
 
 # --- Measure ----------------------------------------------------------------------------------------------------------------------------
 
@@ -179,12 +207,13 @@ clean: ## Remove what the other targets made, except the compiled code
 
 # --- Tools ------------------------------------------------------------------------------------------------------------------------------
 
-$(TOOLS)/cargo-deny: VERSION := 0.20.2
-$(TOOLS)/cargo-fuzz: VERSION := 0.13.2
-$(TOOLS)/cargo-mutants: VERSION := 27.1.0
+$(TOOLS)/cargo-cyclonedx: TOOL_VERSION := 0.5.9
+$(TOOLS)/cargo-deny: TOOL_VERSION := 0.20.2
+$(TOOLS)/cargo-fuzz: TOOL_VERSION := 0.13.2
+$(TOOLS)/cargo-mutants: TOOL_VERSION := 27.1.0
 $(TOOLS)/cargo-%:
-	@$(call say,'installing $(@F) $(VERSION) into $(TARGET)/tools (some minutes)')
-	@cargo install --quiet --locked --root $(TARGET)/tools --version $(VERSION) $(@F)
+	@$(call say,'installing $(@F) $(TOOL_VERSION) into $(TARGET)/tools (some minutes)')
+	@cargo install --quiet --locked --root $(TARGET)/tools --version $(TOOL_VERSION) $(@F)
 
 # One environment for each concern: some pin different versions of the same package.
 venv = $(call say,'setting up $(1) ($(2))'); \
@@ -195,9 +224,17 @@ venv = $(call say,'setting up $(1) ($(2))'); \
 .venv/moto/.done: tests/moto/requirements.txt
 .venv/bench/.done: benches/cold_start/requirements.txt
 .venv/sam/.done: deploy/tests/requirements-sam.txt
-.venv/template/.done .venv/moto/.done .venv/bench/.done .venv/sam/.done: .venv/%/.done:
+.venv/lint/.done: deploy/tests/requirements-lint.txt
+.venv/template/.done .venv/moto/.done .venv/bench/.done .venv/sam/.done .venv/lint/.done: .venv/%/.done:
 	@$(call venv,.venv/$*,a minute)
 	@.venv/$*/bin/pip install --quiet -r $<
+	@touch $@
+
+.venv/cdk/.done: $(addprefix deploy/tests/cdk/,package.json package-lock.json .npmrc nag.mjs) deploy/cdk/ami-warden.mjs
+	@command -v npm >/dev/null || { echo 'npm is not installed. On Debian and Ubuntu: apt install nodejs npm' >&2; exit 1; }
+	@$(call say,'installing the CDK and cdk-nag into $(@D) (200 MB)')
+	@rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)
+	@cd $(@D) && npm ci --silent
 	@touch $@
 
 .venv/node/.done: $(addprefix deploy/tests/iam-simulation/,package.json package-lock.json .npmrc)

@@ -1,9 +1,10 @@
 """ministack, with Lambda's asynchronous invocation completed.
 
 On AWS an event that EventBridge hands to a function waits in Lambda's own queue: the invocation is tried again when it fails,
-then goes to the failure destination, and a success goes to the success destination. ministack 1.5.33 calls the function once and
-forgets it, and knows no success destination. This starts it with both mended, so that the template's dead-letter queue and its
-Continue loop can be seen to work.
+then goes to the failure destination, and a success goes to the success destination, each as the name that was invoked (the function, or an
+alias of it) is configured. ministack 1.5.33 calls the function once and forgets it, knows no success destination, and does not tell the function
+by which name it was invoked. This starts it with all three mended, so that the template's dead-letter queue, its Continue loop and its alias can
+be seen to work. What stays: ministack asks no resource policy, so a rule could invoke the function by its own name too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ def invoke(function: dict, event: dict) -> None:
 
 
 def _until_done(function: dict, event: dict) -> None:
-    configuration = (function.get("event_invoke_configs") or {}).get("$LATEST") or function.get("event_invoke_config") or {}
+    arn = function["config"]["FunctionArn"]
+    qualifier = arn.split(":")[7] if arn.count(":") > 6 else "$LATEST"
+    configuration = (function.get("event_invoke_configs") or {}).get(qualifier)
+    if not configuration and qualifier == "$LATEST":
+        configuration = function.get("event_invoke_config")
+    configuration = configuration or {}
     destinations = configuration.get("DestinationConfig") or {}
     attempts = int(configuration.get("MaximumRetryAttempts", 2)) + 1
     for attempt in range(attempts):
@@ -43,7 +49,7 @@ def _until_done(function: dict, event: dict) -> None:
         "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime()),
         "requestContext": {
             "requestId": "e4b46cbf-b738-4000-8880-a18cdf61200e",
-            "functionArn": f"{function['config']['FunctionArn']}:$LATEST",
+            "functionArn": arn if qualifier != "$LATEST" else f"{arn}:$LATEST",
             "condition": condition,
             "approximateInvokeCount": attempt + 1,
         },
@@ -77,7 +83,8 @@ def hand_over(arn: str, payload: str) -> None:
     function, configuration, name = lambda_svc._get_func_record_for_ref(arn)
     if not function:
         raise RuntimeError(f"a rule's target is not there: {name}")
-    invoke(lambda_svc._execution_record_for_config(function, configuration), json.loads(payload))
+    # The function is told the name by which it was invoked, with the alias if there is one.
+    invoke(lambda_svc._execution_record_for_config(function, {**configuration, "FunctionArn": arn}), json.loads(payload))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@
 rule; the launch permission of an image changes; an event that fails lands in the dead-letter queue and is sent again.
 
     python deploy/tests/e2e.py [--sam PATH] [--emulator PATH] [--bootstrap PATH]
+    python deploy/tests/e2e.py --release FOLDER
+
+The second form starts from the files of a release, copied into an empty folder: nothing else of this repository is deployed or run there.
 
 EC2 is the project's own strict emulator (`make e2e` builds it), everything else is ministack, which runs the very
 bootstrap that Lambda would (asynchronous.py gives it Lambda's retries and destinations). What this cannot show: ministack, like AWS,
@@ -74,7 +77,7 @@ def build(options, work: Path, environment: dict) -> Path:
     if not options.bootstrap:
         step("sam build")
         subprocess.run(
-            [options.sam, "build", "--beta-features", "--template", ROOT / "template.yaml", "--build-dir", work / "build"],
+            [options.sam, "build", "--template", ROOT / "template.yaml", "--build-dir", work / "build"],
             check=True, env=environment, cwd=ROOT,
         )  # fmt: skip
         return work / "build" / "template.yaml"
@@ -104,6 +107,32 @@ def deploy(options, template: Path, work: Path, environment: dict) -> None:
     )  # fmt: skip
 
 
+def deploy_release(folder: Path, work: Path, session: boto3.Session, aws: str) -> Path:
+    """Deploys the files of a release as deploy/README.md says; the folder with its scripts."""
+    files = work / "release"
+    shutil.copytree(folder, files)
+    step(f"in an empty folder: {', '.join(sorted(path.name for path in files.iterdir()))}")
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], check=True, cwd=files)
+    (code,) = files.glob("ami-warden-*-x86_64.zip")
+    (template,) = files.glob("ami-warden-*.yaml")
+    (scripts,) = files.glob("ami-warden-*-deploy.zip")
+    shutil.unpack_archive(scripts, files)
+    bucket = f"{STACK}-{REGION}"
+    s3, cloudformation = (session.client(name, endpoint_url=aws) for name in ("s3", "cloudformation"))
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.upload_file(str(code), bucket, code.name)
+    step(f"deploying {template.name}")
+    given = {"CodeBucketPrefix": STACK, "AllowedGrantees": GRANTEE}
+    cloudformation.create_stack(
+        StackName=STACK,
+        TemplateBody=template.read_text(encoding="utf-8"),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    return files / scripts.name.removesuffix("-deploy.zip") / "deploy"
+
+
 def run(options, work: Path) -> None:
     seed = work / "seed.json"
     seed.write_text(json.dumps({"Images": [{"ImageId": image, "Tags": TAGS} for image in (BY_RULE, BY_CONTINUE, BROKEN)]}))
@@ -124,8 +153,12 @@ def run(options, work: Path) -> None:
             AWS_ENDPOINT_URL=aws, AWS_DEFAULT_REGION=REGION, SAM_CLI_TELEMETRY="0",
             PATH=f"{options.sam.parent}{os.pathsep}{os.environ['PATH']}",  # cargo-lambda is installed beside sam
         )  # fmt: skip
-        deploy(options, build(options, work, environment), work, environment)
         session = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=REGION)
+        scripts = ROOT / "deploy"
+        if options.release:
+            scripts = deploy_release(options.release, work, session, aws)
+        else:
+            deploy(options, build(options, work, environment), work, environment)
         client = {name: session.client(name, endpoint_url=aws) for name in ("cloudformation", "events", "lambda", "sqs")}
         (stack,) = client["cloudformation"].describe_stacks(StackName=STACK)["Stacks"]
         outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
@@ -148,7 +181,7 @@ def run(options, work: Path) -> None:
         answer = {"Trigger": "schedule", "DryRun": False, "Images": [], "Summary": {}, "Continue": {"ImageIds": [BY_CONTINUE]}}
         record = {
             "version": "1.0",
-            "requestContext": {"functionArn": f"{outputs['FunctionArn']}:$LATEST", "condition": "Success", "approximateInvokeCount": 1},
+            "requestContext": {"functionArn": outputs["EventsAliasArn"], "condition": "Success", "approximateInvokeCount": 1},
             "requestPayload": {},
             "responseContext": {"statusCode": 200, "executedVersion": "$LATEST"},
             "responsePayload": answer,
@@ -164,19 +197,29 @@ def run(options, work: Path) -> None:
 
         step("the deployment is repaired, and the event sent again")
         call(ec2, "faults", method="DELETE")
-        subprocess.run([sys.executable, ROOT / "deploy/redrive.py", "--stack-name", STACK], check=True, env=environment)
+        subprocess.run([sys.executable, scripts / "redrive.py", "--stack-name", STACK], check=True, env=environment, cwd=work)
         eventually(f"{GRANTEE} may launch {BROKEN}", lambda: grantees(ec2, BROKEN) == [GRANTEE])
         eventually("the dead-letter queue is empty", lambda: waiting("InvocationDeadLetterQueueUrl") == 0)
 
         step("an event that names nothing is kept too")
         put("ami-warden", "Image published", {"ImageId": "not an image"})
         eventually("the event is in the dead-letter queue", lambda: waiting("InvocationDeadLetterQueueUrl") == 1)
-        (message,) = client["sqs"].receive_message(QueueUrl=outputs["InvocationDeadLetterQueueUrl"])["Messages"]
+        (message,) = client["sqs"].receive_message(QueueUrl=outputs["InvocationDeadLetterQueueUrl"], VisibilityTimeout=0)["Messages"]
         kept = json.loads(message["Body"])
         assert kept["requestPayload"]["detail"] == {"ImageId": "not an image"}, kept
         assert kept["responsePayload"]["errorType"] == "InvalidEvent", kept
         step(f"    ok: with its error: {kept['responsePayload']['errorMessage']}")
         assert waiting("DeliveryDeadLetterQueueUrl") == 0
+
+        step("somebody gives a rule of the stack a request as constant input")
+        rule = next(each["Name"] for each in client["events"].list_rules()["Rules"] if "-RequestRule-" in each["Name"])
+        (target,) = client["events"].list_targets_by_rule(Rule=rule)["Targets"]
+        assert target["Arn"] == outputs["EventsAliasArn"], target
+        request = {"ImageId": BROKEN, "LaunchPermission": {"Remove": [{"UserId": GRANTEE}]}}
+        client["events"].put_targets(Rule=rule, Targets=[{**target, "Input": json.dumps(request)}])
+        put("ami-warden", "Image published", {"ImageId": BY_RULE})
+        eventually("the alias refuses it, and it is kept", lambda: waiting("InvocationDeadLetterQueueUrl") == 2)
+        assert grantees(ec2, BROKEN) == [GRANTEE], "the request was carried out"
 
 
 def fit_to_this_machine(client, name: str) -> None:
@@ -196,11 +239,13 @@ def main() -> int:
         "--emulator", type=Path, default=ROOT / "target/debug/ec2-emulator", help="the EC2 emulator (default: %(default)s)"
     )
     arguments.add_argument("--bootstrap", type=Path, help="deploy this executable instead of building with SAM")
+    arguments.add_argument("--release", type=Path, help="deploy the files of a release in this folder instead of building with SAM")
     arguments.add_argument("--keep", action="store_true", help="keep the working directory with the logs")
     options = arguments.parse_args()
     # The steps run in other directories.
     options.sam, options.emulator = options.sam.absolute(), options.emulator.absolute()
     options.bootstrap = options.bootstrap and options.bootstrap.absolute()
+    options.release = options.release and options.release.absolute()
     work = Path(tempfile.mkdtemp(prefix="ami-warden-e2e-"))
     try:
         run(options, work)

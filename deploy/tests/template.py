@@ -228,6 +228,24 @@ class Stack:
         raise NotImplementedError(key)
 
 
+class Deployed(Stack):
+    """The same for linters: parameters and conditions are filled in, and resources still refer to each other."""
+
+    def resolve(self, node: Any) -> Any:
+        if isinstance(node, dict) and len(node) == 1:
+            ((key, argument),) = node.items()
+            if key == "Fn::GetAtt" or (key == "Ref" and argument in self.template["Resources"]):
+                return node
+        return super().resolve(node)
+
+    def plain(self) -> dict:
+        """A template without parameters and conditions."""
+        resources = self.resources()
+        for resource in resources.values():
+            resource.pop("Condition", None)
+        return {"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources}
+
+
 def event(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
