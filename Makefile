@@ -1,7 +1,7 @@
 # `make` or `make help` lists what there is. Needs Rust, a C compiler and Python 3 with venv; the rest is fetched, pinned, into .venv/ and target/.
 #
-# Everything is built by way of `cargo test`: `cargo build` resolves other features (those of the tests are left out), and using both would
-# compile the AWS SDK twice.
+# The AWS SDK takes minutes to compile, so everything resolves the same features of what it stands on. `cargo test` adds those of the tests;
+# `cargo build` does only beside ec2-emulator, which asks for them too. So build the function for this machine by `make compile-programs`.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -42,12 +42,12 @@ help: ## This list
 # --- See it work ------------------------------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: $(RIE) compile ## Run the function on this machine and show what it does with six images (Linux)
-	@$(call say,'running the demo: EC2 emulator$(,) Runtime Interface Emulator$(,) the events of events/ (a second)')
-	@$(DEMO)
+demo: $(RIE) compile-programs ## Run the function on this machine and show what it does with nine images (Linux; DETAILS=1 shows all of it)
+	@$(call say,'running the demo: an emulated EC2 and Lambda$(,) the events of events/ (2 s)')
+	@$(DEMO) $(if $(DETAILS),--details)
 
 .PHONY: invoke
-invoke: event-is-named $(RIE) compile ## The same world, one event: make invoke EVENT=events/look.json (Linux)
+invoke: event-is-named $(RIE) compile-programs ## The same world, one event: make invoke EVENT=events/look.json (Linux)
 	@$(DEMO) --event '$(EVENT)'
 
 # Asked before anything is compiled.
@@ -93,7 +93,7 @@ lint-deploy: .venv/template/.done .venv/lint/.done .venv/cdk/.done ## checkov, c
 	@.venv/template/bin/python deploy/tests/cdk_example.py --cdk .venv/cdk
 
 .PHONY: e2e
-e2e: compile .venv/template/.done .venv/sam/.done ## sam build, sam deploy to an emulated account, events through the deployed rules
+e2e: compile-programs .venv/template/.done .venv/sam/.done ## sam build, sam deploy to an emulated account, events through the deployed rules
 	@$(call say,'building as SAM does: the AWS SDK once more$(,) optimised (10 minutes the first time)$(,) then deploying to an emulated account')
 	@$(call beat,building and deploying); .venv/template/bin/python deploy/tests/e2e.py --sam .venv/sam/bin/sam --emulator $(EMULATOR)
 
@@ -117,11 +117,20 @@ check: lint test budgets demo e2e ## What CI runs first: lint, test, budgets, de
 
 # --- Build ------------------------------------------------------------------------------------------------------------------------------
 
+# $(call compile,WHAT): says how long it takes, and compiles.
+compile = if compgen -G '$(TARGET)/debug/deps/libaws_sdk_ec2-*.rmeta' >/dev/null; then $(call say,'compiling'); \
+	else $(call say,'compiling: the AWS SDK for EC2 takes about 6 minutes the first time$(,) on two cores'); fi; \
+	$(call beat,compiling); cargo $(1)
+
+# The function and the EC2 emulator, without any test.
+.PHONY: compile-programs
+compile-programs:
+	@$(call compile,build --locked --package ami-warden --package ec2-emulator)
+
+# The same, and all tests.
 .PHONY: compile
 compile:
-	@if compgen -G '$(TARGET)/debug/deps/libaws_sdk_ec2-*.rmeta' >/dev/null; then $(call say,'compiling'); \
-	else $(call say,'compiling: the AWS SDK for EC2 takes about 6 minutes the first time$(,) on two cores'); fi
-	@$(call beat,compiling); cargo test --locked --workspace --no-run
+	@$(call compile,test --locked --workspace --no-run)
 
 .PHONY: build
 build: .venv/build/.done ## The release zip for Lambda (ARCH=arm64 for Graviton)
@@ -175,7 +184,7 @@ bench-sweep: .venv/build/.done ## How fast a sweep is against EC2's limits, and 
 	@AMI_WARDEN_BINARY="$(abspath $(TARGET))/lambda/ami-warden/bootstrap" cargo bench --locked --no-default-features --bench sweep
 
 .PHONY: soak
-soak: compile ## Ten minutes of mixed events and random faults (SOAK_SECONDS, SOAK_SEED): memory flat, every image right
+soak: compile-programs ## Ten minutes of mixed events and random faults (SOAK_SECONDS, SOAK_SEED): memory flat, every image right
 	@$(call say,'a soak')
 	@AMI_WARDEN_BINARY="$(abspath $(FUNCTION))" cargo bench --locked --no-default-features --bench soak
 

@@ -24,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import stacks
@@ -55,6 +56,8 @@ class Kept:
     """When it was read, by the clock that only goes forward."""
     sent_at: int
     """When it was kept, in milliseconds since 1970."""
+    is_later: bool = False
+    """Whether it was kept after this began: it has failed again, and is for the next time."""
     reasons: list[str] = field(default_factory=list)
     event: dict | None = None
     trouble: str | None = None
@@ -301,12 +304,22 @@ def batches(values: list, size: int = BATCH) -> Iterator[list]:
         yield values[start : start + size]
 
 
-def collect(sqs: Any, queue: str, before_ms: float, found: dict[str, Kept]) -> None:
-    """Reads every message of a queue into `found`, by its id, until only those answer that were kept after a moment.
+def clock_of(answer: dict) -> float:
+    """What SQS's clock says, in milliseconds: it stamps the messages, and the clock of this machine may be wrong."""
+    date = path(answer, "ResponseMetadata", "HTTPHeaders", "date")
+    try:
+        return (parsedate_to_datetime(date).timestamp() + 1) * 1000  # the header has whole seconds
+    except (TypeError, ValueError):
+        return time.time() * 1000
+
+
+def collect(sqs: Any, queue: str, found: dict[str, Kept]) -> None:
+    """Reads every message of a queue into `found`, by its id, until only those answer that were kept after this began.
 
     What was read stays hidden until the end: a queue that shows it again would answer with the same messages for ever.
     """
     empty = 0
+    began: float | None = None
     while empty < EMPTY_ANSWERS:
         answer = sqs.receive_message(
             QueueUrl=queue,
@@ -316,10 +329,12 @@ def collect(sqs: Any, queue: str, before_ms: float, found: dict[str, Kept]) -> N
             AttributeNames=["SentTimestamp"],
             MessageAttributeNames=["All"],
         )
+        began = began or clock_of(answer)
         new = 0
         for message in answer.get("Messages", []):
             kept = understand(message, queue, time.monotonic())
-            new += kept.id not in found and kept.sent_at <= before_ms
+            kept.is_later = kept.sent_at > began
+            new += kept.id not in found and not kept.is_later
             found[kept.id] = kept  # the newest handle is the one that counts
         empty = 0 if new else empty + 1
 
@@ -413,6 +428,8 @@ def reason_lines(kept: list[Kept]) -> Iterator[str]:
     counts: dict[str, int] = {}
     for each in kept:
         for reason in each.reasons:
+            # Of many, each failed in a request of its own, and for few reasons.
+            reason = reason.split("; request ")[0] if len(kept) > 1 else reason
             counts[reason] = counts.get(reason, 0) + 1
     for shown, (reason, count) in enumerate(counts.items()):
         if shown == 3:
@@ -477,18 +494,16 @@ def redrive(stack: Stack, options: argparse.Namespace, say: Callable[[str], None
     sqs = stack.client("sqs")
     function = Function(stack.client("lambda"), stack.output("FunctionName"))
     names = {stack.output(key): name for key, name in QUEUES.items()}
-    before_ms = time.time() * 1000
     hidden: dict[str, Kept] = {}
     good = True
     try:
         for queue, name in names.items():
             try:
-                collect(sqs, queue, before_ms, hidden)
+                collect(sqs, queue, hidden)
             except (BotoCoreError, ClientError) as error:
                 good = False
                 say(f"NOT READ TO ITS END  the queue of what was {name}: {plain(stacks.error_text(error))}")
-        # What was kept after this began has failed again, and is for the next time.
-        messages = sorted((kept for kept in hidden.values() if kept.sent_at <= before_ms), key=lambda kept: kept.sent_at)
+        messages = sorted((kept for kept in hidden.values() if not kept.is_later), key=lambda kept: kept.sent_at)
         if options.list:
             tell_kept(messages, say, names)
             say(f"{len(messages)} kept")
@@ -527,14 +542,18 @@ def handle(
 def summary(messages: list[Kept], tally: Tally, unreadable: list[Kept], requests: list[Kept], dry_run: bool) -> str:
     if not messages:
         return "nothing is kept"
-    words = [f"{len(messages)} kept", f"{len(tally.done)} {'would be ' if dry_run else ''}sent, as {tally.parcels} events"]
+    words = [f"{len(messages)} kept", f"{len(tally.done)} {'would be ' if dry_run else ''}sent, as {counted(tally.parcels, 'event')}"]
     if tally.not_sent:
         words.append(f"{len(tally.not_sent)} not sent")
     if unreadable:
-        words.append(f"{len(unreadable)} cannot be read and stay")
+        words.append(f"{len(unreadable)} unreadable, left in place")
     if requests:
-        words.append(f"{len(requests)} requests by hand stay (--requests sends them)")
+        words.append(f"{counted(len(requests), 'request')} by hand, left in place (--requests sends requests)")
     return "; ".join(words)
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-30}
 
-# Seeds, made anew from what the project has anyway.
+# Seeds, made anew from the project's own examples.
 mkdir -p fuzz/corpus/{event,tags,description,policy}
 cp events/*.json fuzz/corpus/event/
 python3 - <<'PYTHON'
@@ -17,7 +17,8 @@ for index, case in enumerate(sum(json.loads(Path("deploy/tests/rules.json").read
 tags = [
     "launch-permission=111122223333 -all", "launch-permission== 222233334444", "launch-permission=o-exampleorgid ou-ab12-cdef3456 @team",
     "launch-permission:2=-arn:aws:organizations::111122223333:ou/o-exampleorgid/ou-ab12-cdef3456", "imds-support=v2.0", "hold=x",
-    "description={Name} {ImageId} {tag:version}", "launch-permission=444455556666\nlaunch-permission:x=-222233334444,all\ntypo=",
+    "description={Name} {ImageId} {tag:version}", "shared-tag:release={tag:version}\nshared-tag:old=-", "copy-permission=444455556666 -@team",
+    "deprecate-at=180d", "deprecate-at=2027-06-30T12:00:00Z", "launch-permission=444455556666\nlaunch-permission:x=-222233334444,all\ntypo=",
 ]
 for index, text in enumerate(tags):
     (corpus / "tags" / f"seed-{index}").write_text(text)

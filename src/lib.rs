@@ -1,56 +1,49 @@
-//! Shares, describes and guards AMIs as their tags say.
+//! Shares, describes and guards AMIs the way their tags ask.
 //!
 //! ```text
 //! EventBridge JSON ─► Trigger ─► image ids ─► Image (as it is) ──┐
-//!     (event)                                    (image)         ├─► Plan ─► EC2 calls ─► Outcome: answer, log
-//!              tags + policy rules ─► Directives (as wanted) ────┘   (plan)  (reconcile)    (outcome)
-//!               (directive, policy)     Guardrails, now ─────────┘
-//!                                         (guardrail)
+//!    (core: event)                            (core: model)      ├─► Plan ─► EC2 calls ─► record ─► answer, log, metric
+//!             tags + policy rules ─► Directives (as wanted) ─────┘ (core:      (act)                     (tell)
+//!                   (core: wish)          Guardrails, now ───────┘  decide)
 //! ```
 //!
-//! Level-triggered, like a good controller: an event only says *look at this image*. Values inside events are never trusted; the tags
-//! are read from EC2. Duplicates and wrong order converge, and a second run over a settled image makes no write.
+//! The pure core is a package of its own, `ami-warden-core`. This package is the function around it, in
+//! storeys; an import goes downwards only, and `tests/storeys.rs` keeps it so:
 //!
-//! * Everything left of "EC2 calls" is pure: no clock, no environment, no network, no SDK types.
-//! * [`ports`] names what is needed of AWS, [`aws`] provides it through the SDK (feature `aws`), and nothing else knows the SDK.
-//! * [`invocation`] is one invocation from event to answer, [`lambda`] its Lambda side. The package `ami-warden-plan` shows the same plans
-//!   without carrying them out.
+//! ```text
+//! run    one invocation       lambda invocation time_budget settings
+//! tell   saying it            report answer trail metrics log
+//! aws    the SDK              ec2 ssm kms               (feature `aws`)
+//! act    doing it             crowd reconcile observe facts sweep retry pace rulebook ports record
+//! ```
+//!
+//! Read in this order: [`run::invocation`], [`act::reconcile`], `ami_warden_core::decide::plan`.
+//!
+//! Invariants, and the places that keep them:
+//!
+//! * An event's values are never used, only its ids: `core/src/event`.
+//! * Nothing is added that the guardrails did not allow in this invocation: `decide::plan`.
+//! * No write rests on a read that is older than five seconds, and the image is looked at again after the
+//!   last one: [`act::reconcile`].
+//! * A refusal never fails an invocation; a lasting fault always does: [`run::invocation`].
+//! * Codes decide, never the text of a message: [`act::call_error`].
+//! * An answer, a log line and the memory of an invocation have bounds: [`tell::report`], [`act::crowd`].
+//! * Only `aws` knows the AWS SDK.
 
-// What is public is the map for readers, and what is not does not look it.
 #![warn(missing_docs, unreachable_pub)]
-// A panic is a lost answer: it says neither which image nor what to do. Whatever can fail is an error that does.
-#![warn(clippy::expect_used, clippy::panic, clippy::unimplemented, clippy::unreachable, clippy::unwrap_used)]
-// Lines are written by `log` alone, as JSON; anything else would break one.
+// A panic is a lost answer: it says neither which image nor how to go on.
+#![warn(clippy::expect_used, clippy::panic, clippy::unimplemented)]
+#![warn(clippy::unreachable, clippy::unwrap_used)]
+// `log` alone writes lines, as JSON; anything else would break one.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
-// Cheap, and it finds real slips. Not its taste in units (15 * 60 seconds says more than 15 minutes beside 10 seconds), nor where an
-// item may stand.
+// Cheap, and it finds real slips. Not its taste in units (15 * 60 seconds says more than 15 minutes
+// beside 10 seconds), nor in the place of an item.
 #![warn(clippy::pedantic)]
-#![cfg_attr(test, allow(clippy::unnecessary_wraps))] // what a test expects is written as it comes
+#![cfg_attr(test, allow(clippy::unnecessary_wraps))] // tests write expected values as they come
 #![allow(clippy::duration_suboptimal_units, clippy::items_after_statements)]
 
+pub mod act;
 #[cfg(feature = "aws")]
 pub mod aws;
-pub mod directive;
-pub mod event;
-pub mod guardrail;
-pub mod image;
-pub mod invocation;
-pub mod json;
-#[cfg(feature = "aws")]
-pub mod lambda;
-pub mod limits;
-pub mod log;
-pub mod metrics;
-pub mod outcome;
-pub mod patience;
-pub mod plan;
-pub mod policy;
-pub mod ports;
-pub mod reconcile;
-pub mod reference;
-pub mod request;
-pub mod settings;
-pub mod status;
-pub mod sweep;
-#[cfg(test)]
-mod testing;
+pub mod run;
+pub mod tell;

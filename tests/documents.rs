@@ -1,12 +1,26 @@
-//! What the documents point to is there: `SECURITY.md` every test, and every document the targets of `make` and the files it links to.
+//! The documents name nothing that is not there: no test, target of `make`, file, heading, command,
+//! refusal code, setting, error, metric or alarm. And they leave none of the latter out.
 
-use std::{fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
 
-use ami_warden::event::{Event, Surroundings};
+use ami_warden::{
+    act::call_error::CallError,
+    run::{invocation::Error, settings},
+    tell::{
+        answer::Answer,
+        metrics::{InvocationMetrics, Metrics},
+    },
+};
+use ami_warden_core::{
+    event::trigger::{DecodeContext, Event},
+    model::refusal::RefusalCode,
+    wish::policy::{PolicyError, PolicyFault},
+};
 use serde_json::Value;
 
 fn read(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 fn exists(path: &str) -> bool {
@@ -24,16 +38,59 @@ fn has_test(file: &str, name: &str) -> bool {
     if file.ends_with(".py") {
         return text.contains(&format!("def {name}("));
     }
-    let Some((before, _)) = text.split_once(&format!("fn {name}(")) else { return false };
-    before.trim_end().ends_with("#[test]")
+    let Some((before, _)) = text.split_once(&format!("fn {name}(")) else {
+        return false;
+    };
+    let before = before.trim_end().trim_end_matches("async").trim_end();
+    let attribute = before.lines().next_back().unwrap_or_default().trim();
+    attribute == "#[test]" || attribute.starts_with("#[tokio::test")
+}
+
+/// The source files below a folder.
+fn sources(folder: &str) -> Vec<String> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let path = format!("{folder}/{}", entry.file_name().to_str().unwrap());
+        if entry.file_type().unwrap().is_dir() {
+            files.extend(sources(&path));
+        } else if path.ends_with(".rs") || path.ends_with(".py") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The file of a module that a document names by the end of its path: `plan`, `decide/plan`.
+fn module(name: &str) -> String {
+    let mut found = Vec::new();
+    for folder in ["core/src", "src", "tests", "cli", "deploy/tests", "proof"] {
+        if exists(folder) {
+            found.extend(sources(folder));
+        }
+    }
+    let ends = [
+        format!("/{name}.rs"),
+        format!("/{name}.py"),
+        format!("/{name}/mod.rs"),
+    ];
+    found.retain(|path| ends.iter().any(|end| path.ends_with(end)));
+    match found.as_slice() {
+        [only] => only.clone(),
+        [] => panic!("no module {name}"),
+        several => panic!("{name} may be any of {several:?}: name more of its path"),
+    }
 }
 
 /// Whether `make` has this target.
 fn is_target(name: &str) -> bool {
-    read("Makefile").lines().any(|line| line.starts_with(&format!("{name}:")))
+    read("Makefile")
+        .lines()
+        .any(|line| line.starts_with(&format!("{name}:")))
 }
 
-/// What proves that a threat is met, as `SECURITY.md` writes it, and whether it is there. `place` is where the one before it was.
+/// Whether the proof that a threat is met, as `SECURITY.md` names it, is there. `place` is the file
+/// of the proof before.
 fn is_there(proof: &str, place: &mut String) -> bool {
     if let Some(target) = proof.strip_prefix("make ") {
         return is_target(target);
@@ -52,9 +109,8 @@ fn is_there(proof: &str, place: &mut String) -> bool {
         }
         return has_test(place, test);
     }
-    if let Some((module, test)) = proof.split_once(": ") {
-        let places = [format!("src/{module}.rs"), format!("tests/{module}.rs"), format!("deploy/tests/{module}.py")];
-        *place = places.into_iter().find(|place| exists(place)).unwrap_or_else(|| panic!("no module {module}: {proof}"));
+    if let Some((name, test)) = proof.split_once(": ") {
+        *place = module(name);
         return has_test(place, test);
     }
     false
@@ -89,17 +145,30 @@ fn every_threat_in_security_md_names_what_proves_it_and_that_is_there() {
         let named: Vec<&str> = quoted(proven_by).collect();
         assert!(!named.is_empty(), "SECURITY.md, {attacker}: nothing proves it: {threat}");
         for proof in &named {
-            assert!(is_there(proof, &mut place), "SECURITY.md: there is no `{proof}` in {place:?}");
+            assert!(
+                is_there(proof, &mut place),
+                "SECURITY.md: there is no `{proof}` in {place:?}"
+            );
         }
         proofs += named.len();
     }
-    println!("proof: {} threats in SECURITY.md, {proofs} proofs named there, and all of them are there", threats.len());
+    println!(
+        "proof: {} threats in SECURITY.md, {proofs} proofs named there, and all of them are there",
+        threats.len()
+    );
 }
 
 /// The documents, with their texts.
 fn documents() -> Vec<(String, String)> {
-    let mut paths: Vec<String> =
-        ["README.md", "DESIGN.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(Into::into).into();
+    let mut paths: Vec<String> = [
+        "README.md",
+        "DESIGN.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+    ]
+    .map(Into::into)
+    .into();
     for folder in ["docs", "deploy", "deploy/iam", "events"] {
         let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -109,102 +178,210 @@ fn documents() -> Vec<(String, String)> {
                 .map(|name| format!("{folder}/{name}")),
         );
     }
-    paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
+    paths
+        .into_iter()
+        .map(|path| (path.clone(), read(&path)))
+        .collect()
 }
 
 /// The anchors of a document's headings, as GitHub makes them.
 fn anchors(text: &str) -> Vec<String> {
-    let headings =
-        text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim().to_lowercase());
+    let headings = text
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase());
     let kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
-    headings.map(|heading| heading.chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
+    headings
+        .map(|heading| {
+            heading
+                .chars()
+                .filter(kept)
+                .collect::<String>()
+                .replace(' ', "-")
+        })
+        .collect()
 }
 
 #[test]
 fn every_target_of_make_and_every_file_and_heading_that_a_document_points_to_is_there() {
     for (document, text) in documents() {
-        let shown = text.lines().filter_map(|line| line.strip_prefix("    make "));
-        for target in quoted(&text).filter_map(|code| code.strip_prefix("make ")).chain(shown) {
+        let shown = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("    make "));
+        for target in quoted(&text)
+            .filter_map(|code| code.strip_prefix("make "))
+            .chain(shown)
+        {
             let target = target.split_whitespace().next().unwrap();
-            assert!(target == "TARGET" || is_target(target), "{document}: make has no {target}");
+            assert!(
+                target == "TARGET" || is_target(target),
+                "{document}: make has no {target}"
+            );
         }
-        let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(')'))
+            .map(|(link, _)| link);
         for link in links.filter(|link| !link.starts_with("http")) {
             let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
-            let file = if path.is_empty() { Path::new(&document).into() } else { Path::new(&document).with_file_name(path) };
+            let file = if path.is_empty() {
+                Path::new(&document).into()
+            } else {
+                Path::new(&document).with_file_name(path)
+            };
             let file = file.to_str().unwrap();
             assert!(exists(file), "{document}: there is no {link}");
-            assert!(anchor.is_empty() || anchors(&read(file)).iter().any(|is| is == anchor), "{document}: no heading for {link}");
+            assert!(
+                anchor.is_empty() || anchors(&read(file)).iter().any(|is| is == anchor),
+                "{document}: no heading for {link}"
+            );
         }
     }
 }
 
-/// The texts between quotes on the lines of a source file that contain `mark`.
-fn named(file: &str, mark: &str) -> Vec<String> {
-    let text = read(file);
-    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-    let lines = code.lines().filter(|line| line.contains(mark));
-    lines.filter_map(|line| line.split('"').nth(1)).map(ToOwned::to_owned).collect()
+/// The tables of all documents whose first column holds names: the document and the names.
+fn tables() -> Vec<(String, Vec<String>)> {
+    let mut tables = Vec::new();
+    for (document, text) in documents() {
+        let mut rows = Vec::new();
+        for line in text.lines().chain([""]) {
+            if line.starts_with("| `") {
+                let first = line.split(" | ").next().unwrap_or_default();
+                rows.extend(quoted(first).map(ToOwned::to_owned));
+            } else if !rows.is_empty() {
+                tables.push((document.clone(), std::mem::take(&mut rows)));
+            }
+        }
+    }
+    tables
 }
 
-/// The first column of the rows of a document's tables, where it is a name.
-fn rows(document: &str) -> Vec<String> {
-    first_columns(&read(document))
+fn error_types() -> BTreeSet<String> {
+    let policy = PolicyError {
+        parameter: String::new(),
+        fault: PolicyFault::Secure,
+    };
+    // Does not compile when a kind is missing here.
+    let kind = |error: &Error| match error {
+        Error::InvalidEvent(_)
+        | Error::InvalidRequest(_)
+        | Error::InvalidPolicy(_)
+        | Error::ImagesFailed(_)
+        | Error::SweepFailed(_) => error.kind().to_owned(),
+    };
+    let errors = [
+        Error::InvalidEvent(String::new()),
+        Error::InvalidRequest(String::new()),
+        Error::InvalidPolicy(policy),
+        Error::ImagesFailed(Box::new(Answer::ignored("", false))),
+        Error::SweepFailed(CallError::timeout("DescribeImages")),
+    ];
+    errors.iter().map(kind).collect()
 }
 
-fn first_columns(text: &str) -> Vec<String> {
-    let rows = text.lines().filter(|line| line.starts_with("| `"));
-    rows.flat_map(|row| quoted(row.split(" | ").next().unwrap_or_default()).map(ToOwned::to_owned).collect::<Vec<_>>()).collect()
+fn metric_names() -> BTreeSet<String> {
+    let invocation = InvocationMetrics {
+        function_name: None,
+        calls: 0,
+        duration: Duration::ZERO,
+        cold_start: false,
+        sweep_finished: true,
+    };
+    let now = "2026-11-21T12:00:00Z".parse().unwrap();
+    let line = Metrics::default().lines(&invocation, now).remove(0);
+    let line: Value = serde_json::from_str(&line).unwrap();
+    let metrics = line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+        .as_array()
+        .unwrap();
+    let mut names: BTreeSet<String> = metrics
+        .iter()
+        .map(|metric| metric["Name"].as_str().unwrap().to_owned())
+        .collect();
+    // A line of its own for each code, where there is one.
+    names.insert("Refusals".to_owned());
+    names
 }
 
-/// The same of the tables in one section.
-fn section(text: &str, heading: &str) -> Vec<String> {
-    let (_, rest) = text.split_once(&format!("{heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
-    let end = rest.find("\n## ").unwrap_or(rest.len());
-    first_columns(&rest[..end])
-}
-
-#[test]
-fn every_code_error_setting_metric_and_alarm_has_its_row_and_no_row_is_about_what_is_not() {
-    let (readme, operations) = (rows("README.md"), rows("docs/operations.md"));
-    let codes: Vec<String> =
-        named("src/guardrail.rs", " => \"").into_iter().filter(|code| code.contains('-') || code == "deprecated").collect();
-    let errors: Vec<String> = named("src/invocation.rs", "Self::").into_iter().filter(|kind| !kind.contains('{')).collect();
-    let settings = named("src/settings.rs", "pub const ");
-    let outcomes = named("src/metrics.rs", "(Outcome::");
-    let mut metrics = [outcomes, named("src/metrics.rs", "\"Count\""), named("src/metrics.rs", "\"Milliseconds\"")].concat();
-    metrics.retain(|name| name != "Count");
+fn alarms() -> BTreeSet<String> {
     let template = read("template.yaml");
     let lines: Vec<&str> = template.lines().collect();
     let is_alarm = |pair: &&[&str]| pair[1].trim() == "Type: AWS::CloudWatch::Alarm";
-    let alarms: Vec<String> = lines.windows(2).filter(is_alarm).map(|pair| pair[0].trim().trim_end_matches(':').into()).collect();
-    for (what, names, least, rows) in [
-        ("refusal code", &codes, 11, &readme),
-        ("refusal code", &codes, 11, &operations),
-        ("error type", &errors, 5, &operations),
-        ("setting", &settings, 9, &readme),
-        ("metric", &metrics, 13, &operations),
-        ("alarm", &alarms, 6, &operations),
-    ] {
-        assert!(names.len() >= least, "only {} of the kind {what} were found: {names:?}", names.len());
+    let name = |pair: &[&str]| pair[0].trim().trim_end_matches(':').to_owned();
+    lines.windows(2).filter(is_alarm).map(name).collect()
+}
+
+/// Other names that may stand in a table of the kind.
+fn companions(kind: &str) -> &'static [&'static str] {
+    match kind {
+        // Errors stand beside the outcomes of images.
+        "error type" => &["errorType"],
+        // The stack makes this one, from the log.
+        "metric" => &["ImagesWithRefusals"],
+        _ => &[],
+    }
+}
+
+#[test]
+fn every_code_error_setting_metric_and_alarm_has_its_row_and_no_row_is_of_something_else() {
+    let codes = RefusalCode::ALL
+        .iter()
+        .map(|code| code.as_str().to_owned())
+        .collect();
+    let settings = settings::ALL
+        .iter()
+        .map(|setting| setting.variable.to_owned())
+        .collect();
+    let kinds: [(&str, BTreeSet<String>); 5] = [
+        ("refusal code", codes),
+        ("error type", error_types()),
+        ("setting", settings),
+        ("metric", metric_names()),
+        ("alarm", alarms()),
+    ];
+    let tables = tables();
+    for (kind, names) in &kinds {
+        assert!(
+            names.len() >= 5,
+            "only {} of the kind {kind} were found: {names:?}",
+            names.len()
+        );
         for name in names {
-            assert!(rows.contains(name), "no row for the {what} {name}");
+            let has_row = tables.iter().any(|(_, rows)| rows.contains(name));
+            assert!(has_row, "no table has a row for the {kind} {name}");
+        }
+        for (document, rows) in &tables {
+            let known = rows.iter().filter(|row| names.contains(*row)).count();
+            // A table is one of this kind when most of its names are.
+            if known * 2 <= rows.len() {
+                continue;
+            }
+            for row in rows {
+                let is_known = names.contains(row) || companions(kind).contains(&row.as_str());
+                assert!(is_known, "{document}: there is no {kind} {row}");
+            }
         }
     }
-    let is_code = |row: &&String| row.contains('-') && row.chars().all(|c| c.is_ascii_lowercase() || "-2".contains(c));
-    let reasons = ["not-found", "no-directives"].map(ToOwned::to_owned);
-    for row in section(&read("README.md"), "## Guardrails").iter().filter(is_code) {
-        assert!(codes.contains(row) || reasons.contains(row), "README.md: there is no refusal code {row}");
-    }
-    for row in section(&read("README.md"), "## Settings") {
-        assert!(settings.contains(&row), "README.md: there is no setting {row}");
-    }
-    for setting in &settings {
-        assert!(template.contains(&format!("          {setting}: !")), "template.yaml has no parameter for {setting}");
-    }
-    let known = [codes, errors, settings, metrics, alarms].concat();
-    for row in operations.iter().filter(|row| !["Code", "errorType"].contains(&row.as_str())) {
-        assert!(known.contains(row), "docs/operations.md: there is no {row}");
+}
+
+#[test]
+fn every_setting_is_a_parameter_of_the_template() {
+    let template = read("template.yaml");
+    for settings::Setting {
+        variable,
+        parameter,
+        ..
+    } in settings::ALL
+    {
+        assert!(
+            template.contains(&format!("\n  {parameter}:\n")),
+            "no parameter {parameter}"
+        );
+        let passes = format!("          {variable}: !");
+        assert!(
+            template.contains(&passes),
+            "the function does not get {variable}"
+        );
     }
 }
 
@@ -221,13 +398,22 @@ enum Tried {
 use Tried::{In, Make, Nothing};
 
 /// How the commands that documents show begin, and what tries each.
-const COMMANDS: [(&str, Tried); 19] = [
+const COMMANDS: &[(&str, Tried)] = &[
     ("git clone ", Nothing("it goes over the network")),
-    ("cargo run -p ami-warden-plan -- --allow-public ", In("cli/tests/plan.rs", "--allow-public")),
-    ("cargo run -p ami-warden-plan -- --policy-path ", In("cli/tests/plan.rs", "--rules")),
+    (
+        "cargo run -p ami-warden-plan -- --allow-public ",
+        In("cli/tests/plan.rs", "--allow-public"),
+    ),
+    (
+        "cargo run -p ami-warden-plan -- --policy-path ",
+        In("cli/tests/plan.rs", "--rules"),
+    ),
     (
         "cargo lambda build --release --output-format zip",
-        In("Makefile", "cargo lambda build --locked --release --output-format zip"),
+        In(
+            "Makefile",
+            "cargo lambda build --locked --release --output-format zip",
+        ),
     ),
     ("make help", Make),
     ("make test-core", Make),
@@ -243,30 +429,57 @@ const COMMANDS: [(&str, Tried); 19] = [
     ("aws lambda invoke ", Nothing("it needs a function on AWS")),
     ("aws ssm put-parameter ", Nothing("it needs an AWS account")),
     ("aws s3 cp ", Nothing("it needs an AWS account")),
-    ("aws cloudformation deploy ", Nothing("it needs an AWS account")),
+    (
+        "aws cloudformation deploy ",
+        Nothing("it needs an AWS account"),
+    ),
 ];
 
 #[test]
 fn every_command_that_a_document_shows_is_known_with_what_tries_it() {
-    const PROGRAMS: [&str; 7] = ["make ", "cargo ", "aws ", "sam ", "python3 ", "git ", "DRY_RUN=true "];
+    const PROGRAMS: [&str; 7] = [
+        "make ",
+        "cargo ",
+        "aws ",
+        "sam ",
+        "python3 ",
+        "git ",
+        "DRY_RUN=true ",
+    ];
     let documents = documents();
-    let lines = documents.iter().flat_map(|(document, text)| text.lines().map(move |line| (document, line)));
+    let lines = documents
+        .iter()
+        .flat_map(|(document, text)| text.lines().map(move |line| (document, line)));
     let shown: Vec<(&String, &str)> = lines
         .filter_map(|(document, line)| Some((document, line.strip_prefix("    ")?)))
         .filter(|(_, command)| PROGRAMS.iter().any(|program| command.starts_with(program)))
         .collect();
     for (document, command) in &shown {
-        assert!(COMMANDS.iter().any(|(begin, _)| command.starts_with(begin)), "{document}: nothing tries `{command}`");
+        assert!(
+            COMMANDS.iter().any(|(begin, _)| command.starts_with(begin)),
+            "{document}: nothing tries `{command}`"
+        );
     }
     for (begin, tried) in COMMANDS {
-        assert!(shown.iter().any(|(_, command)| command.starts_with(begin)), "no document shows `{begin}` any more");
+        assert!(
+            shown.iter().any(|(_, command)| command.starts_with(begin)),
+            "no document shows `{begin}` any more"
+        );
         match tried {
             Make => {
                 let mut make = Command::new("make");
-                make.arg("--dry-run").args(begin.split(' ').skip(1)).current_dir(env!("CARGO_MANIFEST_DIR"));
-                assert!(make.output().unwrap().status.success(), "`{begin}` is nothing that make can do");
+                make.arg("--dry-run")
+                    .args(begin.split(' ').skip(1))
+                    .current_dir(env!("CARGO_MANIFEST_DIR"));
+                assert!(
+                    make.output().unwrap().status.success(),
+                    "`{begin}` is nothing that make can do"
+                );
             }
-            In(file, text) => assert!(read(file).contains(text), "{file} does not try `{begin}` any more"),
+            In(file, text) => assert!(
+                read(file).contains(text),
+                "{file} does not try `{begin}` any more"
+            ),
             Nothing(_) => {}
         }
     }
@@ -274,15 +487,30 @@ fn every_command_that_a_document_shows_is_known_with_what_tries_it() {
 
 #[test]
 fn every_path_that_a_document_names_is_there() {
-    const FOLDERS: [&str; 9] = [".cargo/", ".ci/", "benches/", "deploy/", "docs/", "events/", "fuzz/", "src/", "tests/"];
+    const FOLDERS: [&str; 12] = [
+        ".cargo/",
+        ".ci/",
+        "benches/",
+        "cli/",
+        "core/",
+        "deploy/",
+        "docs/",
+        "ec2-emulator/",
+        "events/",
+        "fuzz/",
+        "src/",
+        "tests/",
+    ];
     const MADE: [&str; 1] = ["fuzz/artifacts"];
     let mut found = 0;
     for (document, text) in documents() {
         for line in text.lines() {
-            let paths = quoted(line).filter(|path| FOLDERS.iter().any(|folder| path.starts_with(folder)));
-            for path in
-                paths.filter(|path| !path.contains([' ', '*', '{', ':']) && !MADE.iter().any(|made| path.starts_with(made)))
-            {
+            let paths =
+                quoted(line).filter(|path| FOLDERS.iter().any(|folder| path.starts_with(folder)));
+            for path in paths.filter(|path| {
+                !path.contains([' ', '*', '{', ':'])
+                    && !MADE.iter().any(|made| path.starts_with(made))
+            }) {
                 assert!(exists(path), "{document}: there is no {path}");
                 found += 1;
             }
@@ -294,12 +522,21 @@ fn every_path_that_a_document_names_is_there() {
 #[test]
 fn every_request_that_the_readme_shows_whole_is_one_the_function_takes() {
     let text = read("README.md");
-    let lines = text.lines().filter_map(|line| line.strip_prefix("    {\"ImageId\": "));
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("    {\"ImageId\": "));
     let shown: Vec<String> = lines.map(|rest| format!("{{\"ImageId\": {rest}")).collect();
     assert!(shown.len() >= 4, "only {} requests were found", shown.len());
     for request in shown {
-        let json: Value = serde_json::from_str(&request).unwrap_or_else(|error| panic!("{request}: {error}"));
-        let event = Event::parse(&json, Surroundings { policy_path: None, partition: "aws" });
+        let json: Value =
+            serde_json::from_str(&request).unwrap_or_else(|error| panic!("{request}: {error}"));
+        let context = DecodeContext {
+            policy_path: None,
+            allow_list_parameter: None,
+            partition: "aws",
+            requests_allowed: true,
+        };
+        let event = Event::parse(&json, &context);
         assert!(matches!(event, Ok(Event::Job(_))), "{request}: {event:?}");
     }
 }

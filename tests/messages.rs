@@ -1,13 +1,13 @@
 //! Every refusal and every error, as people read them, collected in `tests/messages.txt`.
 //!
-//! What each message has to say: what is wrong, with the value, and what to do next. After a change of one, write the file anew and
-//! read the difference:
+//! Each message says what is wrong, with the value, and what to do next. After a change of one,
+//! write the file anew and read the difference:
 //!
 //! ```text
 //! UPDATE_MESSAGES=1 cargo test --no-default-features --test messages
 //! ```
 //!
-//! Runs without the AWS SDK: EC2 and Parameter Store are the small fakes below, behind the ports that the function uses.
+//! Runs without the AWS SDK: EC2, KMS and Parameter Store are the small fakes below.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,50 +17,89 @@ use std::{
 };
 
 use ami_warden::{
-    guardrail::Code,
-    image::{EbsDevice, Grantee, Image, ImageId, LaunchPermissions, State},
-    invocation::{Error, Function, Time},
-    log::LogSettings,
-    outcome::{Answer, Outcome},
-    plan::Change,
-    ports::{CallError, Ec2, Ec2Write, Listing, Page, Parameters},
-    settings::Settings,
+    act::{
+        call_error::CallError,
+        ports::{Described, Ec2, Ec2Write, Keys, Listing, Page, Parameters},
+    },
+    run::{
+        invocation::{Error, Warden},
+        settings::Settings,
+        time_budget::TimeBudget,
+    },
+    tell::{answer::Answer, log::LogSettings},
 };
+use ami_warden_core::{
+    model::{
+        change::Change,
+        facts::SnapshotFacts,
+        finding::{Scan, Severity},
+        grantee::{CopyPermissions, Grantee, LaunchPermissions},
+        image::{DeprecationTime, EbsDevice, Image, ImageId, RootDevice, State},
+        key::Key,
+        refusal::RefusalCode,
+    },
+    wish::{
+        groups::StoredValue,
+        policy::{PolicyError, PolicyFault, StoredParameter},
+    },
+};
+use chrono::{DateTime, Months, TimeDelta, Utc};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 const IMAGE: &str = "ami-0123456789abcdef0";
+const SNAPSHOT: &str = "snap-0123456789abcdef0";
+const KEY: &str = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 const ORGANIZATION: &str = "arn:aws:organizations::111122223333:organization/o-exampleorgid";
-/// What services say here.
-const SAYS: &str = "(What the service says to it.)";
 const ELSEWHERE: &str = "arn:aws-cn:organizations::111122223333:organization/o-exampleorgid";
+/// The text of services here.
+const SAYS: &str = "The service says why.";
 
-/// What one invocation meets.
+/// Everything that one invocation meets.
 struct Scene {
     settings: Vec<(&'static str, String)>,
-    parameters: BTreeMap<String, String>,
+    parameters: BTreeMap<String, StoredValue>,
     image: Option<Image>,
+    /// EC2 describes the image in a way that cannot be read.
+    unreadable: bool,
     launch_permissions: RefCell<LaunchPermissions>,
-    snapshots: BTreeMap<String, Option<bool>>,
+    snapshots: BTreeMap<String, SnapshotFacts>,
     block_public_access: bool,
-    /// What these operations fail with.
+    key: Option<Key>,
+    /// Operations that fail, and the codes.
     faults: Vec<(&'static str, &'static str)>,
-    /// Whether launch permissions stay as they are although a write succeeds.
+    /// Launch permissions stay as they are although a write succeeds.
     stale: bool,
+    /// Each write is followed by another person's change of the description's tag.
+    retagged: bool,
+    /// The image is held after the first write.
+    held: bool,
     writes: Cell<usize>,
 }
 
 /// An image without anything, and settings under which everything may be added.
 fn scene() -> Scene {
     Scene {
-        settings: vec![("ALLOW_PUBLIC", "true".into()), ("ALLOWED_GRANTEES", "*".into())],
+        settings: vec![
+            ("ALLOW_PUBLIC", "true".into()),
+            ("ALLOWED_GRANTEES", "*".into()),
+            ("ALLOWED_COPIERS", "*".into()),
+            ("SHARED_TAGS", "release*".into()),
+        ],
         parameters: BTreeMap::new(),
-        image: Some(Image::new(IMAGE.parse().unwrap(), "111122223333")),
+        image: Some(Image::new(
+            IMAGE.parse().unwrap(),
+            "111122223333".parse().unwrap(),
+        )),
+        unreadable: false,
         launch_permissions: RefCell::default(),
         snapshots: BTreeMap::new(),
         block_public_access: false,
+        key: None,
         faults: Vec::new(),
         stale: false,
+        retagged: false,
+        held: false,
         writes: Cell::new(0),
     }
 }
@@ -73,9 +112,11 @@ impl Scene {
     }
 
     fn tag(self, name: &str, value: &str) -> Self {
-        self.edit(|image| {
-            image.tags.insert(format!("ami-warden:{name}"), value.to_owned());
-        })
+        self.any_tag(&format!("ami-warden:{name}"), value)
+    }
+
+    fn any_tag(self, key: &str, value: &str) -> Self {
+        self.edit(|image| drop(image.tags.insert(key.to_owned(), value.to_owned())))
     }
 
     fn edit(mut self, edit: impl FnOnce(&mut Image)) -> Self {
@@ -83,19 +124,54 @@ impl Scene {
         self
     }
 
-    fn device(mut self, snapshot: Option<&str>, mapping: Option<bool>, seen: Option<Option<bool>>) -> Self {
-        self.snapshots.extend(snapshot.zip(seen).map(|(id, encrypted)| (id.to_owned(), encrypted)));
-        let device = EbsDevice { device: "/dev/xvda".into(), snapshot: snapshot.map(Into::into), encrypted: mapping };
+    fn device(self, snapshot: Option<&str>, encrypted: Option<bool>) -> Self {
+        let device = EbsDevice {
+            device: "/dev/xvda".into(),
+            snapshot: snapshot.map(Into::into),
+            encrypted,
+        };
         self.edit(|image| image.devices.push(device))
     }
 
-    fn granted(self, grantees: &str) -> Self {
-        self.launch_permissions.borrow_mut().extend(grantees.split(' ').map(|grantee| grantee.parse::<Grantee>().unwrap()));
+    fn snapshot(mut self, encrypted: Option<bool>, key: Option<&str>) -> Self {
+        let facts = SnapshotFacts {
+            encrypted,
+            key: key.map(Into::into),
+        };
+        self.snapshots.insert(SNAPSHOT.to_owned(), facts);
         self
     }
 
-    fn parameter(mut self, name: &str, value: &str) -> Self {
-        self.parameters.insert(format!("/ami-warden/{name}"), value.to_owned());
+    /// An encrypted snapshot with this key.
+    fn key(self, aws_managed: bool, state: &str) -> Self {
+        let key = Key {
+            aws_managed,
+            state: state.to_owned(),
+            reach: None,
+        };
+        let scene = self
+            .device(Some(SNAPSHOT), Some(true))
+            .snapshot(Some(true), Some(KEY));
+        Self {
+            key: Some(key),
+            ..scene
+        }
+    }
+
+    fn granted(self, grantees: &str) -> Self {
+        let grantees = grantees
+            .split(' ')
+            .map(|grantee| grantee.parse::<Grantee>().unwrap());
+        self.launch_permissions.borrow_mut().extend(grantees);
+        self
+    }
+
+    fn parameter(self, name: &str, value: &str) -> Self {
+        self.stored(name, StoredValue::Text(value.to_owned()))
+    }
+
+    fn stored(mut self, name: &str, value: StoredValue) -> Self {
+        self.parameters.insert(format!("/ami-warden/{name}"), value);
         self.setting("POLICY_PATH", "/ami-warden")
     }
 
@@ -111,45 +187,102 @@ impl Scene {
         }
     }
 
-    /// What comes of the event.
+    /// The answer to the event.
     fn answer(self, event: &Value) -> Result<Answer, Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(async {
-            let settings = self.settings.clone();
-            let settings =
-                Settings::from_vars(|name| settings.iter().find(|(set, _)| *set == name).map(|(_, value)| value.clone()))
-                    .unwrap();
-            let parameters = Store { parameters: self.parameters.clone() };
-            let time = Time::until(Instant::now() + Duration::from_secs(60));
-            let now = "2026-11-21T12:00:00Z".parse().unwrap();
-            Function::new(settings, self, parameters).handle(event, now, time).await
+            let value = |name: &str| {
+                let set = self.settings.iter().find(|(set, _)| *set == name);
+                set.map(|(_, value)| value.clone())
+            };
+            let settings = Settings::from_vars(value).unwrap();
+            let parameters = Store {
+                parameters: self.parameters.clone(),
+            };
+            let keys = OneKey {
+                key: self.key.clone(),
+                fault: self.check("DescribeKey").err(),
+            };
+            let time = TimeBudget::until(Instant::now() + Duration::from_secs(60));
+            Warden::new(settings, self, keys, parameters, None)
+                .handle(event, true, time)
+                .await
         })
     }
 }
 
 impl Ec2 for Scene {
-    async fn images(&self, _: &[ImageId]) -> Result<Vec<Image>, CallError> {
+    async fn images(&self, _: &[ImageId], _: Option<&str>) -> Result<Page<Described>, CallError> {
         self.check("DescribeImages")?;
-        Ok(self.image.iter().cloned().collect())
+        let writes = self.writes.get();
+        let describe = |image: &Image| {
+            let mut image = image.clone();
+            if self.unreadable {
+                return Described::Unreadable(image.id, "its owner \"me\" is no account".into());
+            }
+            if self.retagged {
+                let number = writes.to_string();
+                image
+                    .tags
+                    .insert("ami-warden:description".to_owned(), number);
+            }
+            if self.held && writes > 0 {
+                image
+                    .tags
+                    .insert("ami-warden:hold".to_owned(), "incident".to_owned());
+            }
+            Described::Image(Box::new(image))
+        };
+        Ok(Page {
+            items: self.image.iter().map(describe).collect(),
+            next: None,
+        })
     }
 
-    async fn image_ids(&self, _: &Listing, _: Option<String>) -> Result<Page, CallError> {
+    async fn image_ids(
+        &self,
+        _: &Listing,
+        _: i32,
+        _: Option<&str>,
+    ) -> Result<Page<Option<ImageId>>, CallError> {
         self.check("DescribeImages")?;
-        Ok(Page { ids: self.image.iter().map(|image| image.id).collect(), next: None })
+        let mut items: Vec<_> = self.image.iter().map(|image| Some(image.id)).collect();
+        if self.unreadable {
+            items.push(None);
+        }
+        Ok(Page { items, next: None })
     }
 
     async fn launch_permissions(&self, _: ImageId) -> Result<LaunchPermissions, CallError> {
-        // A fault with an asterisk concerns only what is read back after a write.
+        // A fault with an asterisk concerns only the look after a write.
         if self.writes.get() > 0 {
-            self.check("DescribeImageAttribute*").map_err(|error| CallError { operation: "DescribeImageAttribute", ..error })?;
+            let operation = "DescribeImageAttribute";
+            self.check("DescribeImageAttribute*")
+                .map_err(|error| CallError { operation, ..error })?;
         }
         self.check("DescribeImageAttribute")?;
         Ok(self.launch_permissions.borrow().clone())
     }
 
-    async fn snapshots(&self, _: &[&str]) -> Result<BTreeMap<String, Option<bool>>, CallError> {
+    async fn snapshots(
+        &self,
+        _: &[&str],
+        _: Option<&str>,
+    ) -> Result<Page<(String, SnapshotFacts)>, CallError> {
         self.check("DescribeSnapshots")?;
-        Ok(self.snapshots.clone())
+        Ok(Page {
+            items: self.snapshots.clone().into_iter().collect(),
+            next: None,
+        })
+    }
+
+    async fn copy_permissions(&self, _: &str) -> Result<CopyPermissions, CallError> {
+        self.check("DescribeSnapshotAttribute")?;
+        Ok(CopyPermissions::new())
     }
 
     async fn block_public_access(&self) -> Result<Option<bool>, CallError> {
@@ -159,8 +292,8 @@ impl Ec2 for Scene {
 }
 
 impl Ec2Write for Scene {
-    async fn modify(&self, _: ImageId, change: &Change, _: bool) -> Result<(), CallError> {
-        self.check("ModifyImageAttribute")?;
+    async fn change(&self, _: ImageId, change: &Change, _: bool) -> Result<(), CallError> {
+        self.check(change.operation())?;
         self.writes.set(self.writes.get() + 1);
         if let (Change::LaunchPermission(change), false) = (change, self.stale) {
             *self.launch_permissions.borrow_mut() = change.after.clone();
@@ -174,20 +307,64 @@ impl Ec2Write for Scene {
 }
 
 struct Store {
-    parameters: BTreeMap<String, String>,
+    parameters: BTreeMap<String, StoredValue>,
+}
+
+fn stored((name, value): (&String, &StoredValue)) -> StoredParameter {
+    StoredParameter {
+        name: name.clone(),
+        value: value.clone(),
+        modified: None,
+    }
 }
 
 impl Parameters for Store {
-    async fn below(&self, path: &str) -> Result<Vec<(String, String)>, CallError> {
-        let below = self.parameters.iter().filter(|(name, _)| name.starts_with(&format!("{path}/")));
+    async fn below(&self, path: &str, _: Option<&str>) -> Result<Page<StoredParameter>, CallError> {
+        let below = |(name, _): &(&String, &StoredValue)| name.starts_with(&format!("{path}/"));
         if self.parameters.is_empty() {
             return Err(denied("GetParametersByPath"));
         }
-        Ok(below.map(|(name, value)| (name.clone(), value.clone())).collect())
+        Ok(Page {
+            items: self.parameters.iter().filter(below).map(stored).collect(),
+            next: None,
+        })
     }
 
-    async fn value(&self, name: &str) -> Result<String, CallError> {
-        self.parameters.get(name).cloned().ok_or_else(|| denied("GetParameter"))
+    async fn parameter(&self, name: &str) -> Result<StoredParameter, CallError> {
+        let parameter = self.parameters.get_key_value(name).map(stored);
+        parameter.ok_or_else(|| denied("GetParameter"))
+    }
+}
+
+struct OneKey {
+    key: Option<Key>,
+    fault: Option<CallError>,
+}
+
+impl Keys for OneKey {
+    async fn key(&self, _: &str) -> Result<Key, CallError> {
+        match &self.fault {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(self.key.clone().unwrap()),
+        }
+    }
+
+    async fn policy_names(&self, _: &str, _: Option<&str>) -> Result<Page<String>, CallError> {
+        Ok(Page {
+            items: vec!["default".to_owned()],
+            next: None,
+        })
+    }
+
+    async fn policy(&self, _: &str, _: &str) -> Result<String, CallError> {
+        let owner = json!({ "AWS": "arn:aws:iam::111122223333:root" });
+        let all =
+            json!({ "Effect": "Allow", "Principal": owner, "Action": "kms:*", "Resource": "*" });
+        Ok(json!({ "Version": "2012-10-17", "Statement": [all] }).to_string())
+    }
+
+    async fn grantees(&self, _: &str, _: Option<&str>) -> Result<Page<String>, CallError> {
+        Ok(Page::default())
     }
 }
 
@@ -210,16 +387,20 @@ impl Collection {
         assert!(!messages.is_empty(), "nothing comes of {cause}");
         write!(self.text, "\n{cause}\n").unwrap();
         for message in messages {
-            writeln!(self.text, "    {message}").unwrap();
+            writeln!(self.text, "    {}", without_today(message)).unwrap();
         }
     }
 
     fn setting(&mut self, variables: &[(&str, &str)]) {
-        let set = |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
-        let cause: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let set = |name: &str| {
+            let found = variables.iter().find(|(set, _)| *set == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let assign = |(name, value): &(&str, &str)| format!("{name}={value}");
+        let cause: Vec<String> = variables.iter().map(assign).collect();
         let error = match (Settings::from_vars(set), LogSettings::from_vars(set)) {
             (Err(error), _) => error.to_string(),
-            (_, Err(error)) => error,
+            (_, Err(error)) => error.to_string(),
             _ => panic!("{cause:?} is fine"),
         };
         self.entry(&cause.join(" "), &[error]);
@@ -232,24 +413,29 @@ impl Collection {
         self.entry(cause, &[error.to_string()]);
     }
 
-    /// Bare JSON that is refused as a whole.
+    /// Bare JSON that is an error as a whole.
     fn request(&mut self, event: &Value) {
         self.error("InvalidRequest", &event.to_string(), scene(), event);
     }
 
-    /// A request that is refused as a whole, for the image of all others.
+    /// A request that is an error as a whole, for the image of all others.
     fn modify(&mut self, request: &Value) {
         let mut event = request.clone();
         event["ImageId"] = IMAGE.into();
         self.error("InvalidRequest", &request.to_string(), scene(), &event);
     }
 
-    /// An event of EventBridge that is refused as a whole.
+    /// An event of EventBridge that is an error as a whole.
     fn event(&mut self, file: &str, path: &[&str], value: Value) {
         let name = format!("{}/events/{file}.json", env!("CARGO_MANIFEST_DIR"));
-        let mut event: Value = serde_json::from_str(&std::fs::read_to_string(name).unwrap()).unwrap();
+        let mut event: Value =
+            serde_json::from_str(&std::fs::read_to_string(name).unwrap()).unwrap();
         let (last, above) = path.split_last().unwrap();
-        let object = above.iter().fold(&mut event, |node, key| &mut node[*key]).as_object_mut().unwrap();
+        let object = above
+            .iter()
+            .fold(&mut event, |node, key| &mut node[*key])
+            .as_object_mut()
+            .unwrap();
         let cause = if value.is_null() {
             object.remove(*last);
             format!("{file} without {}", path.join("."))
@@ -260,16 +446,16 @@ impl Collection {
         self.error("InvalidEvent", &cause, scene(), &event);
     }
 
-    /// What a look at the image, or a request for it, refuses.
+    /// The refusals of a look at the image, or of a request for it.
     fn refusal(&mut self, cause: &str, scene: Scene, event: &Value) {
-        let answer = scene.answer(event).unwrap();
-        let refusals = answer.images.iter().flat_map(|entry| &entry.refusals);
-        let messages: Vec<String> = refusals
-            .map(|refusal| {
-                assert!(refusal.message.ends_with('.'), "a sentence ends: {}", refusal.message);
-                format!("{} [{}] {}", refusal.code.as_str(), refusal.resource, refusal.message)
-            })
-            .collect();
+        let answer = json(&scene.answer(event).unwrap());
+        let mut messages = Vec::new();
+        for refusal in each(&answer, "/Refusals") {
+            let [code, resource, message] =
+                ["Code", "Resource", "Message"].map(|key| refusal[key].as_str().unwrap());
+            assert!(message.ends_with('.'), "a sentence ends: {message}");
+            messages.push(format!("{code} [{resource}] {message}"));
+        }
         self.entry(cause, &messages);
     }
 
@@ -279,24 +465,62 @@ impl Collection {
 
     /// A tag that is refused.
     fn tag(&mut self, name: &str, value: &str) {
-        self.look(&format!("ami-warden:{name} = {value}"), scene().tag(name, value));
+        self.look(
+            &format!("ami-warden:{name} = {value}"),
+            scene().tag(name, value),
+        );
     }
 
     /// An image that fails.
     fn failure(&mut self, cause: &str, scene: Scene, event: &Value) {
-        let Err(Error::ImagesFailed(answer)) = scene.answer(event) else { panic!("{cause} does not fail") };
-        let messages: Vec<String> =
-            answer.images.iter().filter_map(|entry| entry.error.as_ref()).map(ToString::to_string).collect();
-        assert!(answer.images.iter().all(|entry| entry.outcome == Outcome::Failed));
+        let Err(Error::ImagesFailed(answer)) = scene.answer(event) else {
+            panic!("{cause} does not fail")
+        };
+        let answer = json(&answer);
+        let mut messages = Vec::new();
+        for image in answer["Images"].as_array().unwrap() {
+            assert_eq!(image["Outcome"], "failed");
+            let [operation, code, message] =
+                ["Operation", "Code", "Message"].map(|key| image["Error"][key].as_str().unwrap());
+            messages.push(format!("{operation} failed with {code}: {message}"));
+        }
         self.entry(cause, &messages);
     }
 
-    /// What a person should know besides.
+    /// The notes of an answer about the image.
     fn note(&mut self, cause: &str, scene: Scene) {
-        let answer = scene.answer(&json!({ "ImageId": IMAGE })).unwrap();
-        let notes: Vec<String> = answer.images.into_iter().flat_map(|entry| entry.notes).collect();
+        let answer = json(&scene.answer(&json!({ "ImageId": IMAGE })).unwrap());
+        let notes: Vec<String> = each(&answer, "/Notes")
+            .map(|note| note.as_str().unwrap().to_owned())
+            .collect();
         self.entry(cause, &notes);
     }
+}
+
+/// The message with a date in it that moves on with the calendar, ten years ahead, masked.
+fn without_today(message: &str) -> String {
+    const LATEST: &str = "the latest possible time is ";
+    let Some((start, rest)) = message.split_once(LATEST) else {
+        return message.to_owned();
+    };
+    let (time, end) = rest.split_at("2036-11-21T12:00:00Z".len());
+    let ten_years = Utc::now() + Months::new(12 * 10) - TimeDelta::hours(1);
+    match time.parse::<DateTime<Utc>>() {
+        Ok(parsed) if parsed > ten_years => format!("{start}{LATEST}TEN-YEARS-FROM-NOW{end}"),
+        _ => message.to_owned(),
+    }
+}
+
+fn json(answer: &Answer) -> Value {
+    serde_json::from_str(&answer.to_string()).unwrap()
+}
+
+/// The items of this list of every image.
+fn each<'a>(answer: &'a Value, list: &'a str) -> impl Iterator<Item = &'a Value> {
+    let images = answer["Images"].as_array().unwrap().iter();
+    images
+        .filter_map(move |image| image.pointer(list))
+        .flat_map(|list| list.as_array().unwrap())
 }
 
 fn settings(all: &mut Collection) {
@@ -307,11 +531,20 @@ fn settings(all: &mut Collection) {
         ("TAG_PREFIX", "warden*"),
         ("ALLOW_PUBLIC", "yes"),
         ("ALLOWED_GRANTEES", "all"),
+        ("ALLOWED_GRANTEES", "-all"),
+        ("ALLOWED_GRANTEES", "-*"),
+        ("ALLOWED_GRANTEES", "-"),
         ("ALLOWED_GRANTEES", "@engineering"),
         ("ALLOWED_GRANTEES", "4444"),
         ("ALLOWED_GRANTEES", "bob"),
         ("ALLOWED_GRANTEES", "o-exampleorgid"),
         ("ALLOWED_GRANTEES_PARAMETER", "a b"),
+        ("ALLOWED_COPIERS", "all"),
+        ("ALLOWED_COPIERS", "o-exampleorgid"),
+        ("SHARED_TAGS", "ec2:SharedTag/release"),
+        ("SHARE_BACKUPS", "yes"),
+        ("MAX_FINDING_SEVERITY", "critical"),
+        ("KEY_CHECK", "on"),
         ("ORGANIZATION_ARN", "o-exampleorgid"),
         ("POLICY_PATH", "ami-warden"),
         ("POLICY_PATH", "/"),
@@ -320,30 +553,63 @@ fn settings(all: &mut Collection) {
         ("DRY_RUN", "1"),
         ("STATUS_TAG", "ami-warden:status"),
         ("STATUS_TAG", "aws:status"),
+        ("STATUS_TAG", "Name"),
+        ("STATUS_TAG", "ec2:SharedTag/status"),
         ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
         ("AWS_LAMBDA_LOG_FORMAT", "XML"),
     ] {
         all.setting(&[(variable, value)]);
     }
-    all.setting(&[("ALLOWED_GRANTEES", "*"), ("ALLOWED_GRANTEES_PARAMETER", "/security/amis")]);
-    all.setting(&[("POLICY_PATH", "/ami-warden"), ("ALLOWED_GRANTEES_PARAMETER", "/ami-warden/allowed")]);
+    all.setting(&[("SHARED_TAGS", &"k".repeat(115))]);
+    all.setting(&[
+        ("ALLOWED_GRANTEES", "*"),
+        ("ALLOWED_GRANTEES_PARAMETER", "/security/amis"),
+    ]);
+    all.setting(&[
+        ("POLICY_PATH", "/ami-warden"),
+        ("ALLOWED_GRANTEES_PARAMETER", "/ami-warden/allowed"),
+    ]);
 }
 
 fn events(all: &mut Collection) {
+    const ITEMS: [&str; 4] = ["detail", "requestParameters", "resourcesSet", "items"];
     all.section("Events: InvalidEvent");
     all.event("ami-available", &["detail", "ImageId"], json!(null));
     all.event("ami-available", &["detail", "ImageId"], json!("ami-1"));
     all.event("ami-available", &["detail", "State"], json!(4.0));
     all.event("ami-available", &["detail"], json!(null));
     all.event("ami-available", &["source"], json!(null));
-    all.event("call-create-image", &["detail", "responseElements", "imageId"], json!(null));
-    all.event("call-create-tags", &["detail", "requestParameters", "resourcesSet", "items"], json!({}));
-    all.event("call-create-tags", &["detail", "requestParameters", "resourcesSet", "items"], json!([{ "resourceId": "ami-x" }]));
+    all.event(
+        "call-create-image",
+        &["detail", "responseElements", "imageId"],
+        json!(null),
+    );
+    all.event("call-create-tags", &ITEMS, json!({}));
+    all.event(
+        "call-create-tags",
+        &ITEMS,
+        json!([{ "resourceId": "ami-x" }]),
+    );
+    let omitted = json!({ "omitted": true });
+    all.event(
+        "call-create-tags",
+        &["detail", "requestParameters"],
+        omitted,
+    );
     all.event("tag-changed", &["resources"], json!([]));
-    all.event("tag-changed", &["resources"], json!(["arn:aws:ec2:us-east-1::image/golden"]));
+    let golden = json!(["arn:aws:ec2:us-east-1::image/golden"]);
+    all.event("tag-changed", &["resources"], golden);
     all.event("custom-look", &["detail"], json!({}));
-    all.event("custom-look", &["detail"], json!({ "ImageId": IMAGE, "Force": true }));
-    all.event("custom-look", &["detail"], json!({ "ImageId": IMAGE, "LaunchPermission": {} }));
+    all.event(
+        "custom-look",
+        &["detail"],
+        json!({ "ImageId": IMAGE, "Force": true }),
+    );
+    all.event(
+        "custom-look",
+        &["detail"],
+        json!({ "ImageId": IMAGE, "LaunchPermission": {} }),
+    );
 }
 
 fn requests(all: &mut Collection) {
@@ -367,7 +633,8 @@ fn requests(all: &mut Collection) {
 
     all.section("By hand, requests: InvalidRequest (each with an ImageId, but for the first)");
     all.request(&json!({ "Description": { "Value": "d" } }));
-    let share = json!({ "Add": [{ "Group": "all" }] });
+    let everyone = json!([{ "Group": "all" }]);
+    let share = json!({ "Add": everyone });
     for request in [
         json!({ "Description": { "Value": "" } }),
         json!({ "Attribute": "launchPermission" }),
@@ -392,7 +659,7 @@ fn requests(all: &mut Collection) {
         json!({ "LaunchPermission": [{ "Group": "all" }] }),
         json!({ "LaunchPermission": { "Add": [{ "Group": "all", "UserId": "444455556666" }] } }),
         json!({ "LaunchPermission": { "Add": [{ "Account": "444455556666" }] } }),
-        json!({ "LaunchPermission": { "Add": [{ "Group": "all" }], "Remove": [{ "Group": "all" }] } }),
+        json!({ "LaunchPermission": { "Add": everyone, "Remove": everyone } }),
         json!({ "Description": "d" }),
         json!({ "Description": { "Value": " " } }),
         json!({ "Description": { "Value": "caf\u{e9}" } }),
@@ -411,29 +678,73 @@ fn policies(all: &mut Collection) {
     for rules in [
         "",
         "{}",
+        "null",
         r#"[{"Match": {}}] x"#,
         r#"[{"Name": "x"}]"#,
+        r#"[{"Match": {}, "Match": {}}]"#,
         r#"[{"Match": {}, "Launch": "all"}]"#,
         r#"[{"Match": []}]"#,
+        r#"[{"Match": null}]"#,
         r#"[{"Match": {"Name": []}}]"#,
         r#"[{"Match": {"Tags": {"os": 1}}}]"#,
+        r#"[{"Match": {"Tags": {"os": null}}}]"#,
+        r#"[{"Match": {"Tags": {"ec2:SharedTag/release": "stable"}}}]"#,
         r#"[{"Match": {}, "LaunchPermission": "bob"}]"#,
         r#"[{"Match": {}, "LaunchPermission": "= -all"}]"#,
+        r#"[{"Match": {}, "LaunchPermission": null}]"#,
+        r#"[{"Match": {}, "CopyPermission": "= 444455556666"}]"#,
         r#"[{"Match": {}, "Description": "{Name"}]"#,
+        r#"[{"Match": {}, "Description": "{tag:ec2:SharedTag/release}"}]"#,
         r#"[{"Match": {}, "ImdsSupport": "v3.0"}]"#,
+        r#"[{"Match": {}, "DeprecateAt": "soon"}]"#,
+        r#"[{"Match": {}, "SharedTags": "release"}]"#,
+        r#"[{"Match": {}, "SharedTags": {"": "x"}}]"#,
+        r#"[{"Match": {}, "SharedTags": {"release": "{"}}]"#,
     ] {
-        all.error("InvalidPolicy", &format!("rules: {rules}"), scene().parameter("rules", rules), &look);
+        let scene = scene().parameter("rules", rules);
+        all.error("InvalidPolicy", &format!("rules: {rules}"), scene, &look);
     }
+    let more = scene()
+        .parameter("rules", "[]")
+        .parameter("rules/team", "[{}]");
+    all.error("InvalidPolicy", "rules/team: [{}]", more, &look);
+    let secret = scene().stored("rules", StoredValue::Secure);
+    all.error("InvalidPolicy", "rules in a SecureString", secret, &look);
     let unreadable = scene().setting("POLICY_PATH", "/ami-warden");
-    all.error("InvalidPolicy", "a policy that may not be read", unreadable, &look);
-    let listed = || scene().setting("ALLOWED_GRANTEES", "").setting("ALLOWED_GRANTEES_PARAMETER", "/security/amis");
-    all.error("InvalidPolicy", "an allow-list that may not be read", listed(), &look);
-    let mut group = listed();
-    group.parameters.insert("/security/amis".into(), "@engineering".into());
-    all.error("InvalidPolicy", "an allow-list with a group", group, &look);
+    all.error(
+        "InvalidPolicy",
+        "a policy that may not be read",
+        unreadable,
+        &look,
+    );
+    let listed = || {
+        let scene = scene().setting("ALLOWED_GRANTEES", "");
+        scene.setting("ALLOWED_GRANTEES_PARAMETER", "/security/amis")
+    };
+    all.error(
+        "InvalidPolicy",
+        "an allow-list that may not be read",
+        listed(),
+        &look,
+    );
+    for (cause, value) in [
+        (
+            "an allow-list with a group",
+            StoredValue::Text("@engineering".into()),
+        ),
+        (
+            "an allow-list with a mistake",
+            StoredValue::Text("444455556666\u{a0}o-x".into()),
+        ),
+        ("an allow-list in a SecureString", StoredValue::Secure),
+    ] {
+        let mut scene = listed();
+        scene.parameters.insert("/security/amis".into(), value);
+        all.error("InvalidPolicy", cause, scene, &look);
+    }
 }
 
-fn directives(all: &mut Collection) {
+fn grantee_directives(all: &mut Collection) {
     all.section("Directives that are not possible");
     for value in [
         "bob",
@@ -456,24 +767,121 @@ fn directives(all: &mut Collection) {
     ] {
         all.tag("launch-permission", value);
     }
-    let other = scene().setting("ORGANIZATION_ARN", ORGANIZATION).tag("launch-permission", "o-anotherorgid");
-    all.look("ami-warden:launch-permission = o-anotherorgid, where ORGANIZATION_ARN names o-exampleorgid", other);
-    for (cause, groups) in [
-        ("a group that does not exist", vec![("groups/other", "444455556666")]),
-        ("a group with a mistake", vec![("groups/engineering", "444455556666,bob")]),
-        ("a group that names one that does not exist", vec![("groups/engineering", "@gone")]),
-        ("groups in a circle", vec![("groups/engineering", "@ops"), ("groups/ops", "@engineering")]),
-        ("a group with a short form", vec![("groups/engineering", "o-exampleorgid")]),
-    ] {
-        let scene = groups.into_iter().fold(scene(), |scene, (name, value)| scene.parameter(name, value));
-        all.look(&format!("@engineering: {cause}"), scene.tag("launch-permission", "@engineering"));
+    let other = scene().setting("ORGANIZATION_ARN", ORGANIZATION);
+    all.look(
+        "ami-warden:launch-permission = o-anotherorgid, where ORGANIZATION_ARN is o-exampleorgid",
+        other.tag("launch-permission", "o-anotherorgid"),
+    );
+    for value in ["= 444455556666", "all", ORGANIZATION, "bob"] {
+        all.tag("copy-permission", value);
     }
-    for value in ["{Nme}", "{Name}", "{tag:version}", "a { b", "a } b", " ", "caf\u{e9}"] {
+    for (cause, groups) in [
+        (
+            "a group that does not exist",
+            vec![("groups/other", "444455556666")],
+        ),
+        (
+            "a group with a mistake",
+            vec![("groups/engineering", "444455556666,bob")],
+        ),
+        (
+            "a group with a blank that cannot be seen",
+            vec![("groups/engineering", "bob\u{a0}")],
+        ),
+        (
+            "a group without an item",
+            vec![("groups/engineering", " , ")],
+        ),
+        (
+            "a group that names one that does not exist",
+            vec![("groups/engineering", "@gone")],
+        ),
+        (
+            "groups in a circle",
+            vec![
+                ("groups/engineering", "@ops"),
+                ("groups/ops", "@engineering"),
+            ],
+        ),
+        (
+            "a group that names a broken one",
+            vec![("groups/engineering", "@ops"), ("groups/ops", "bob")],
+        ),
+        (
+            "a group with a short form",
+            vec![("groups/engineering", "o-exampleorgid")],
+        ),
+    ] {
+        let mut scene = scene();
+        for (name, value) in groups {
+            scene = scene.parameter(name, value);
+        }
+        let scene = scene.tag("launch-permission", "@engineering");
+        all.look(&format!("@engineering: {cause}"), scene);
+    }
+    let secret = scene().stored("groups/engineering", StoredValue::Secure);
+    let secret = secret.tag("launch-permission", "@engineering");
+    all.look("@engineering: a group in a SecureString", secret);
+}
+
+fn other_directives(all: &mut Collection) {
+    for value in [
+        "{Nme}",
+        "{Name}",
+        "{tag:version}",
+        "{tag:ec2:SharedTag/release}",
+        "a { b",
+        "a } b",
+        " ",
+        "caf\u{e9}",
+    ] {
         all.tag("description", value);
     }
-    all.look("ami-warden:description of 256 characters", scene().tag("description", &"d".repeat(256)));
+    let long = scene().tag("description", &"d".repeat(256));
+    all.look("ami-warden:description of 256 characters", long);
     all.tag("imds-support", "V2.0");
     all.tag("imds", "v2.0");
+    all.tag("Hold", "incident 42");
+    all.tag("shared-tag:", "stable");
+    all.tag("shared-tag:release", "{tag:version}");
+    let long = scene().tag("shared-tag:release", &"d".repeat(257));
+    all.look("ami-warden:shared-tag:release of 257 characters", long);
+    let long_key = format!("shared-tag:{}", "k".repeat(115));
+    all.look(
+        "a shared tag whose key has 115 characters",
+        scene().tag(&long_key, "x"),
+    );
+    for value in [
+        "soon",
+        "2027-13-01",
+        "180",
+        "2020-01-01",
+        "99999d",
+        "2099-01-01",
+    ] {
+        let created = |image: &mut Image| {
+            image.creation_date = Some("2026-11-21T12:00:00.000Z".to_owned());
+        };
+        let scene = scene().edit(created).tag("deprecate-at", value);
+        all.look(&format!("ami-warden:deprecate-at = {value}"), scene);
+    }
+    let undated = scene().edit(|image| image.creation_date = Some("yesterday".to_owned()));
+    all.look(
+        "ami-warden:deprecate-at = 180d, and a creation date that cannot be read",
+        undated.tag("deprecate-at", "180d"),
+    );
+    let public = || {
+        let created = |image: &mut Image| {
+            image.creation_date = Some("2026-11-21T12:00:00.000Z".to_owned());
+            image.deprecation_time = DeprecationTime::read("2028-11-21T12:00:00.000Z");
+            image.public = true;
+        };
+        scene().edit(created)
+    };
+    for value in ["-", "2028-12-01", "2030-01-01"] {
+        let cause = format!("ami-warden:deprecate-at = {value}, and a public image");
+        all.look(&cause, public().tag("deprecate-at", value));
+    }
     let rule = r#"[{"Name": "golden", "Match": {}, "Description": "{Name}"}]"#;
     all.look(&format!("rules: {rule}"), scene().parameter("rules", rule));
 }
@@ -481,21 +889,111 @@ fn directives(all: &mut Collection) {
 fn guardrails(all: &mut Collection) {
     all.section("Guardrails");
     let public = || scene().tag("launch-permission", "all");
-    all.look("all, where ALLOW_PUBLIC is not true", public().setting("ALLOW_PUBLIC", ""));
-    all.look("all, and an empty encrypted volume", public().device(None, Some(true), None));
-    all.look("all, and an encrypted snapshot", public().device(Some("snap-1"), None, Some(Some(true))));
-    all.look("all, and a snapshot that cannot be seen", public().device(Some("snap-1"), None, None));
-    all.look("all, and a snapshot of which EC2 says nothing", public().device(Some("snap-1"), None, Some(None)));
-    all.look("all, and a product code", public().edit(|image| image.product_codes.push("774F4FF8".into())));
-    all.look("all, and block public access", Scene { block_public_access: true, ..public() });
-    let deprecated = |image: &mut Image| image.deprecation_time = Some("2026-03-25T00:00:00Z".parse().unwrap());
-    all.look("all, and a deprecated image", public().edit(deprecated));
-    all.look("an account that is not allowed", scene().setting("ALLOWED_GRANTEES", "").tag("launch-permission", "444455556666"));
-    let two = scene().setting("MAX_REMOVALS", "1").granted("444455556666 222233334444");
-    all.look("two removals, where MAX_REMOVALS is 1", two.tag("launch-permission", "="));
-    all.refusal("a request for a product code", scene(), &json!({ "ImageId": IMAGE, "ProductCodes": ["774F4FF8"] }));
-    let refused = scene().fault("ModifyImageAttribute", "ResourceLimitExceeded");
-    all.look("EC2 says no", refused.tag("launch-permission", "all"));
+    all.look(
+        "all, where ALLOW_PUBLIC is not true",
+        public().setting("ALLOW_PUBLIC", ""),
+    );
+    all.look(
+        "all, and an empty encrypted volume",
+        public().device(None, Some(true)),
+    );
+    let snapshot = || public().device(Some(SNAPSHOT), None);
+    all.look(
+        "all, and an encrypted snapshot",
+        snapshot().snapshot(Some(true), None),
+    );
+    all.look("all, and a snapshot that cannot be seen", snapshot());
+    all.look(
+        "all, and a snapshot of which EC2 says nothing",
+        snapshot().snapshot(None, None),
+    );
+    let unclear = |image: &mut Image| image.unclear_devices.push("/dev/sdx".to_owned());
+    all.look(
+        "all, and a device of which EC2 says nothing",
+        public().edit(unclear),
+    );
+    let root = |image: &mut Image| {
+        image.root_device = RootDevice {
+            is_ebs: true,
+            name: Some("/dev/xvda".to_owned()),
+        };
+    };
+    all.look(
+        "all, and a root device that no mapping shows",
+        public().edit(root),
+    );
+    let product = |image: &mut Image| image.product_codes.push("774F4FF8".into());
+    all.look("all, and a product code", public().edit(product));
+    let watermark = |image: &mut Image| image.watermarks.push("444455556666:golden".into());
+    all.look("all, and a watermark", public().edit(watermark));
+    let blocked = Scene {
+        block_public_access: true,
+        ..public()
+    };
+    all.look("all, and block public access", blocked);
+    for (cause, time) in [
+        ("all, and a deprecated image", "2026-03-25T00:00:00.000Z"),
+        ("all, and a deprecation time that cannot be read", "soon"),
+    ] {
+        let scene = public().edit(|image| image.deprecation_time = DeprecationTime::read(time));
+        all.look(cause, scene);
+    }
+    let shared = || scene().tag("launch-permission", "444455556666");
+    all.look(
+        "an image of AWS Backup",
+        shared().any_tag("aws:backup:source-resource", "i-1"),
+    );
+    all.look(
+        "an image of Data Lifecycle Manager",
+        shared().any_tag("aws:dlm:lifecycle-policy-id", "policy-1"),
+    );
+    let limited = || shared().setting("MAX_FINDING_SEVERITY", "medium");
+    let scanned = |scan| limited().edit(|image| image.scan = scan);
+    all.look(
+        "a scan with a high finding",
+        scanned(Scan::Scanned(Severity::High)),
+    );
+    all.look("a scan that cannot be read", scanned(Scan::Unreadable));
+    all.look("no scan", limited());
+    let checked = || shared().setting("KEY_CHECK", "refuse");
+    all.look("an AWS-managed key", checked().key(true, "Enabled"));
+    all.look(
+        "a key that is pending deletion",
+        checked().key(false, "PendingDeletion"),
+    );
+    all.look("a key that reaches nobody", checked().key(false, "Enabled"));
+    let two = scene().setting("KEY_CHECK", "refuse").key(false, "Enabled");
+    all.look(
+        "a key that reaches nobody, and all",
+        two.tag("launch-permission", "all"),
+    );
+    all.look(
+        "an account that is not allowed",
+        shared().setting("ALLOWED_GRANTEES", ""),
+    );
+    let forbidden = shared().setting("ALLOWED_GRANTEES", "* -444455556666");
+    all.look("an account that the allow-list forbids", forbidden);
+    let copier = scene()
+        .device(Some(SNAPSHOT), Some(false))
+        .snapshot(Some(false), None);
+    let copier = copier
+        .setting("ALLOWED_COPIERS", "")
+        .tag("copy-permission", "444455556666");
+    all.look("a copier that is not allowed", copier);
+    all.tag("shared-tag:owner", "team");
+    let two = scene()
+        .setting("MAX_REMOVALS", "1")
+        .granted("444455556666 222233334444");
+    all.look(
+        "two removals, where MAX_REMOVALS is 1",
+        two.tag("launch-permission", "="),
+    );
+    let codes = json!({ "ImageId": IMAGE, "ProductCodes": ["774F4FF8"] });
+    all.refusal("a request for a product code", scene(), &codes);
+    for code in ["ResourceLimitExceeded", "SomethingNew"] {
+        let refused = public().fault("ModifyImageAttribute", code);
+        all.look(&format!("EC2 rejects a change with {code}"), refused);
+    }
 }
 
 fn failures(all: &mut Collection) {
@@ -509,40 +1007,141 @@ fn failures(all: &mut Collection) {
     };
     let request = json!({ "ImageId": IMAGE, "Description": { "Value": "d" } });
     all.failure("a request for a pending image", pending(), &request);
-    all.failure("an event about an image that does not appear", Scene { image: None, ..scene() }, &event("ami-available"));
-    all.failure("an event about an image that stays pending", pending(), &event("ami-available"));
+    let absent = Scene {
+        image: None,
+        ..scene()
+    };
+    all.failure(
+        "an event about an image that does not appear",
+        absent,
+        &event("ami-available"),
+    );
+    let stays = "an event about an image that stays pending";
+    all.failure(stays, pending(), &event("ami-available"));
+    let unreadable = Scene {
+        unreadable: true,
+        ..scene()
+    };
+    all.failure(
+        "an image that EC2 describes in an odd way",
+        unreadable,
+        &look,
+    );
     for (operation, code) in [
         ("DescribeImages", "UnauthorizedOperation"),
         ("DescribeImageAttribute", "AuthFailure"),
         ("ModifyImageAttribute", "UnauthorizedOperation"),
         ("ModifyImageAttribute", "InternalError"),
+        ("ModifyImageAttribute", "InvalidAMIID.Unavailable"),
     ] {
-        all.failure(&format!("{operation} fails with {code}"), shared().fault(operation, code), &look);
+        let cause = format!("{operation} fails with {code}");
+        all.failure(&cause, shared().fault(operation, code), &look);
     }
-    all.entry("a call that takes longer than the invocation has", &[CallError::timeout("DescribeImages").to_string()]);
+    let retagged = Scene {
+        retagged: true,
+        ..scene()
+    };
+    all.failure(
+        "an image whose tags change after each write",
+        retagged,
+        &look,
+    );
+    let timeout = CallError::timeout("DescribeImages").to_string();
+    all.entry(
+        "a call that takes longer than the invocation has",
+        &[timeout],
+    );
 
     all.section("A sweep that cannot list the images: SweepFailed");
     let denied = scene().fault("DescribeImages", "UnauthorizedOperation");
-    all.error("SweepFailed", "DescribeImages fails with UnauthorizedOperation", denied, &json!({ "Sweep": {} }));
+    let cause = "DescribeImages fails with UnauthorizedOperation";
+    all.error("SweepFailed", cause, denied, &json!({ "Sweep": {} }));
 }
 
 fn notes(all: &mut Collection) {
     all.section("Notes");
     let shared = || scene().tag("launch-permission", "444455556666");
-    all.note("an image is made public", scene().tag("launch-permission", "all"));
-    all.note("launch permissions are read back and not as planned", Scene { stale: true, ..shared() });
+    all.note(
+        "an image is made public",
+        scene().tag("launch-permission", "all"),
+    );
+    let stale = Scene {
+        stale: true,
+        ..shared()
+    };
+    all.note("launch permissions are read back and not as planned", stale);
     let unread = shared().fault("DescribeImageAttribute*", "UnauthorizedOperation");
     all.note("launch permissions cannot be read back", unread);
+    all.note(
+        "the image is held after a write",
+        Scene {
+            held: true,
+            ..shared()
+        },
+    );
+    all.note("an encrypted snapshot", shared().key(false, "Enabled"));
+    let hidden = shared()
+        .device(Some(SNAPSHOT), Some(true))
+        .snapshot(Some(true), None);
+    all.note("an encrypted snapshot whose key EC2 does not show", hidden);
+    let warned = || shared().setting("KEY_CHECK", "warn");
+    all.note(
+        "a key that reaches nobody, where KEY_CHECK is warn",
+        warned().key(false, "Enabled"),
+    );
+    let unknown = warned()
+        .key(false, "Enabled")
+        .fault("DescribeKey", "AccessDeniedException");
+    all.note("a key that cannot be looked at", unknown);
+    let removed = scene().granted(&format!("444455556666 all {ORGANIZATION}"));
+    all.note(
+        "an account is removed, and others stay",
+        removed.tag("launch-permission", "-444455556666"),
+    );
+    let many: Vec<String> = (0..1001).map(|number| format!("{number:012}")).collect();
+    let many = scene()
+        .granted(&many.join(" "))
+        .tag("launch-permission", "444455556666");
+    all.note("more than 1,000 permissions", many);
+    let failed = shared().tag("description", "d").tag("imds-support", "v2.0");
+    let failed = failed.fault("ModifyImageAttribute", "OperationNotPermitted");
+    all.note("a write before the grant is rejected", failed);
+
+    all.section("Notes of a sweep");
+    let odd = Scene {
+        unreadable: true,
+        image: None,
+        ..scene()
+    };
+    let answer = json(&odd.answer(&json!({ "Sweep": {} })).unwrap());
+    let notes = answer["Notes"].as_array().unwrap();
+    let notes: Vec<String> = notes
+        .iter()
+        .map(|note| note.as_str().unwrap().to_owned())
+        .collect();
+    all.entry("an image without an id that can be read", &notes);
 }
 
 fn collect() -> String {
     let mut all = Collection {
         text: "# Every refusal and every error, as people read them\n\n\
-               Written by tests/messages.rs (UPDATE_MESSAGES=1 cargo test --no-default-features --test messages).\n\
-               A cause, and below it, indented, what is said to it; refusals with their code and [what they name]."
+               Written by tests/messages.rs \
+               (UPDATE_MESSAGES=1 cargo test --no-default-features --test messages).\n\
+               A cause, and below it, indented, the messages; refusals with their code and [the \
+               resource that they name]."
             .into(),
     };
-    for collect in [settings, events, requests, policies, directives, guardrails, failures, notes] {
+    for collect in [
+        settings,
+        events,
+        requests,
+        policies,
+        grantee_directives,
+        other_directives,
+        guardrails,
+        failures,
+        notes,
+    ] {
         collect(&mut all);
     }
     all.text
@@ -560,36 +1159,28 @@ fn every_message_is_as_it_was_read_last() {
     }
     let read = std::fs::read_to_string(path()).unwrap();
     for (line, (read, now)) in read.lines().zip(now.lines()).enumerate() {
-        assert_eq!(now, read, "line {} of tests/messages.txt; UPDATE_MESSAGES=1 writes it anew", line + 1);
+        let line = line + 1;
+        assert_eq!(
+            now, read,
+            "line {line} of tests/messages.txt; UPDATE_MESSAGES=1 writes it anew"
+        );
     }
-    assert_eq!(now.lines().count(), read.lines().count(), "UPDATE_MESSAGES=1 writes tests/messages.txt anew");
+    let lines = (now.lines().count(), read.lines().count());
+    assert_eq!(
+        lines.0, lines.1,
+        "UPDATE_MESSAGES=1 writes tests/messages.txt anew"
+    );
 }
 
 #[test]
 fn every_code_of_a_refusal_is_among_the_messages() {
-    use Code::{
-        BlockPublicAccess, Deprecated, Ec2Refused, EncryptedSnapshot, EncryptionUnknown, GranteeNotAllowed, InvalidDirective,
-        NotSupported, ProductCode, PublicNotAllowed, TooManyRemovals,
-    };
-    // Does not compile when a code is missing here.
-    let next = |code| match code {
-        PublicNotAllowed => Some(EncryptedSnapshot),
-        EncryptedSnapshot => Some(EncryptionUnknown),
-        EncryptionUnknown => Some(ProductCode),
-        ProductCode => Some(BlockPublicAccess),
-        BlockPublicAccess => Some(Deprecated),
-        Deprecated => Some(GranteeNotAllowed),
-        GranteeNotAllowed => Some(TooManyRemovals),
-        TooManyRemovals => Some(InvalidDirective),
-        InvalidDirective => Some(NotSupported),
-        NotSupported => Some(Ec2Refused),
-        Ec2Refused => None,
-    };
     let messages = collect();
-    let mut code = Some(PublicNotAllowed);
-    while let Some(known) = code {
-        assert!(messages.contains(&format!("\n    {} [", known.as_str())), "{}", known.as_str());
-        code = next(known);
+    for code in RefusalCode::ALL {
+        assert!(
+            messages.contains(&format!("\n    {} [", code.as_str())),
+            "{}",
+            code.as_str()
+        );
     }
 }
 
@@ -605,11 +1196,14 @@ fn every_kind_of_error_is_among_the_messages() {
         Error::SweepFailed(_) => "the images: SweepFailed",
     };
     let answer = scene().answer(&json!({ "ImageId": IMAGE })).unwrap();
-    let parameter = ami_warden::policy::PolicyError { parameter: String::new(), message: String::new() };
+    let policy = PolicyError {
+        parameter: String::new(),
+        fault: PolicyFault::Secure,
+    };
     for error in [
         Error::InvalidEvent(String::new()),
         Error::InvalidRequest(String::new()),
-        Error::InvalidPolicy(parameter),
+        Error::InvalidPolicy(policy),
         Error::ImagesFailed(Box::new(answer)),
         Error::SweepFailed(CallError::timeout("DescribeImages")),
     ] {

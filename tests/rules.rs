@@ -1,10 +1,19 @@
-//! The parser of rules says of every case what the JSON Schema for editors says: `deploy/tests/test_rules_schema.py` runs the same cases.
+//! The parser of rules and the JSON Schema for editors agree on every case of
+//! `deploy/tests/rules.json`; `deploy/tests/test_rules_schema.py` runs the same cases.
 
-use ami_warden::policy::Policy;
+use ami_warden_core::wish::{
+    groups::StoredValue,
+    policy::{Policy, StoredParameter},
+};
 use serde_json::Value;
 
 fn parses(rules: &Value) -> bool {
-    Policy::parse("/ami-warden", [("/ami-warden/rules".to_owned(), rules.to_string())]).is_ok()
+    let parameter = StoredParameter {
+        name: "/ami-warden/rules".to_owned(),
+        value: StoredValue::Text(rules.to_string()),
+        modified: None,
+    };
+    Policy::parse("/ami-warden", vec![parameter], None).is_ok()
 }
 
 fn cases(kind: &str) -> Vec<Value> {
@@ -13,14 +22,14 @@ fn cases(kind: &str) -> Vec<Value> {
 }
 
 #[test]
-fn the_parser_accepts_what_the_schema_accepts() {
+fn the_parser_accepts_every_case_that_the_schema_accepts() {
     for rules in cases("valid") {
         assert!(parses(&rules), "{rules}");
     }
 }
 
 #[test]
-fn the_parser_refuses_what_the_schema_refuses() {
+fn the_parser_refuses_every_case_that_the_schema_refuses() {
     for rules in cases("invalid") {
         assert!(!parses(&rules), "{rules}");
     }

@@ -22,6 +22,9 @@ DELIVERY, INVOCATION = "https://sqs/delivery", "https://sqs/invocation"
 IMAGE, OTHER = "ami-00000000000000001", "ami-00000000000000002"
 
 
+REQUEST_IDS = (f"e4b46cbf-{number}" for number in itertools.count())
+
+
 def state_change(image=IMAGE, **more):
     return {"source": "aws.ec2", "detail-type": "EC2 AMI State Change", "detail": {"ImageId": image, "State": "available"}, **more}
 
@@ -38,7 +41,7 @@ def failure(payload, **answer):
     """What Lambda keeps of an invocation that failed to its end."""
     return {
         "version": "1.0",
-        "requestContext": {"requestId": "e4b46cbf", "functionArn": "arn", "condition": "RetriesExhausted", "approximateInvokeCount": 3},
+        "requestContext": {"requestId": next(REQUEST_IDS), "functionArn": "arn", "condition": "RetriesExhausted", "approximateInvokeCount": 3},
         "requestPayload": payload,
         "responseContext": {"statusCode": 200, "functionError": "Unhandled"},
         "responsePayload": {"errorType": "InvalidPolicy", "errorMessage": "the rules", **answer},
@@ -64,6 +67,7 @@ class FakeSqs:
         self.messages = {}
         self.undeletable = set()
         self.broken = set()
+        self.headers = {}
 
     def keep(self, body, queue=INVOCATION, attributes=None, sent_at=None):
         key = str(uuid.uuid4())
@@ -91,7 +95,7 @@ class FakeSqs:
                     "Attributes": {"SentTimestamp": each["SentTimestamp"]}, "MessageAttributes": each["MessageAttributes"],
                 }
             )  # fmt: skip
-        return {"Messages": answer} if answer else {}
+        return {"ResponseMetadata": {"HTTPHeaders": self.headers}, **({"Messages": answer} if answer else {})}
 
     def change_message_visibility_batch(self, QueueUrl, Entries):
         assert len(Entries) <= 10
@@ -187,7 +191,7 @@ def test_requests_that_stay_do_not_hide_the_events_behind_them(sqs, function, ru
     code, out = run()
     assert code == 0
     assert len(function.calls) == 100
-    assert "300 requests by hand stay" in out
+    assert "300 requests by hand, left in place" in out
     assert len(sqs.visible()) == 300 == len(sqs.messages)
 
 
@@ -257,7 +261,9 @@ def test_many_sweeps_are_sent_as_one(sqs, function, run):
     code, out = run()
     assert (code, sqs.messages) == (0, {})
     assert function.calls == [("events", {"source": "ami-warden", "detail-type": "Sweep", "detail": {"Sweep": {}}})]
+    assert "5 kept; 5 sent, as 1 event\n" in out
     assert "for 5 kept events" in out
+    assert "InvalidPolicy: the rules (5 times)" in out
 
 
 def test_a_lone_sweep_is_sent_as_it_was(sqs, function, run):
@@ -342,7 +348,7 @@ def test_requests_are_sent_only_when_asked_for_in_their_order_and_to_the_functio
     code, out = run()
     assert (code, function.calls) == (0, [("events", state_change())])
     assert len(sqs.visible()) == 3
-    assert "3 requests by hand stay (--requests sends them)" in out
+    assert "3 requests by hand, left in place (--requests sends requests)" in out
     code, _ = run("--requests")
     assert (code, sqs.messages) == (0, {})
     assert function.calls[1:] == [(None, request) for request in requests]
@@ -399,6 +405,16 @@ def test_what_fails_again_meanwhile_is_left_for_the_next_time(sqs, function, run
     assert len(sqs.visible()) == 1
 
 
+def test_the_clock_of_the_queue_decides_what_came_later_and_not_the_clock_of_this_machine(sqs, function, run):
+    kept_at = 1_900_000_000  # in 2030, by the queue's clock
+    sqs.headers = {"date": "Sun, 17 Mar 2030 17:46:40 GMT"}
+    sqs.keep(failure(state_change()), sent_at=kept_at * 1000 + 900)
+    sqs.keep(failure(state_change(OTHER)), sent_at=(kept_at + 5) * 1000)
+    assert run()[0] == 0
+    assert function.payloads() == [state_change()]
+    assert len(sqs.visible()) == 1
+
+
 def test_a_dry_run_sends_nothing_and_leaves_everything(sqs, function, run):
     for image in (IMAGE, IMAGE, OTHER):
         sqs.keep(failure(state_change(image)))
@@ -420,13 +436,13 @@ def test_the_reasons_of_eventbridge_and_of_lambda_are_shown(sqs, run):
     )  # fmt: skip
     sqs.keep(state_change(OTHER), INVOCATION, {"RequestID": "1f2e", "ErrorCode": "200", "ErrorMessage": "Task timed out"})
     images = json.dumps({"Images": [{"ImageId": IMAGE, "Outcome": "failed", "Error": "ModifyImageAttribute failed with X"}] * 5})
-    sqs.keep(failure(tag_event(IMAGE, 1), errorType="ImagesFailed", errorMessage=images))
+    sqs.keep(failure(tag_event("ami-00000000000000003", 1), errorType="ImagesFailed", errorMessage=images))
     for mode in ("--list", "--dry-run"):
         _, out = run(mode)
         assert "EventBridge: NO_PERMISSIONS; Lambda refused; rule ImageStateRule; 3 retries" in out
         assert "Lambda: 200; Task timed out; request 1f2e" in out
         assert f"Lambda: RetriesExhausted; ImagesFailed: {IMAGE} ModifyImageAttribute failed with X, " in out
-        assert "and 2 more; request e4b46cbf" in out
+        assert "and 2 more; request e4b46cbf-" in out
 
 
 def test_text_from_a_message_reaches_the_terminal_as_text(sqs, run):

@@ -1,4 +1,4 @@
-"""The JSON Schema for rules says of every case what the function's own parser says: tests/rules.rs runs the same cases."""
+"""The JSON Schema for rules and the function's own parser agree: tests/rules.rs runs the same cases."""
 
 import json
 import pathlib
@@ -12,7 +12,7 @@ CASES = json.loads((ROOT / "deploy/tests/rules.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
-def test_the_schema_is_one():
+def test_the_schema_is_a_schema():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
 
 

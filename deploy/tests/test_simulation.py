@@ -1,5 +1,7 @@
 """deploy/iam/, judged row by row: who can do what below these policies, and whether every part of every policy is needed for that."""
 
+import json
+
 import pytest
 
 import simulation
@@ -68,6 +70,15 @@ def test_every_part_of_every_policy_makes_a_row_true(table, verdicts):
     noticed = simulation.try_mutants(bound, verdicts, documents)
     assert len(noticed) > 150
     assert [mutant for mutant, row in noticed.items() if row is None] == []
+
+
+def test_the_engine_is_pinned_by_hash_and_to_no_registry():
+    lock = json.loads((simulation.FOLDER / "package-lock.json").read_text(encoding="utf-8"))
+    packages = {name: package for name, package in lock["packages"].items() if name}
+    assert len(packages) >= 4
+    for name, package in packages.items():
+        assert package["integrity"].startswith("sha512-"), name
+        assert "resolved" not in package, f"{name}: install with the .npmrc of this folder"
 
 
 def test_the_policies_fit_on_one_target_beside_the_default():

@@ -1,73 +1,73 @@
-//! One request from arrival to answer: decoded, checked, perhaps made to go wrong, carried out, logged.
+//! One call from arrival to answer: held at gates, checked, perhaps made to go wrong, carried out,
+//! logged.
 //!
-//! All of it happens under one lock, so requests are carried out one after the other, in the order of the log. Only the
-//! waiting (latency, hanging) is done outside, by the server.
+//! Each call is carried out under one lock, so calls are carried out one after the other, in the
+//! order of the log. All waiting (gates, latency, hanging) is done outside.
 
-use std::collections::BTreeMap;
+pub(crate) mod reply;
+pub(crate) mod run;
+
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use tokio::sync::{Notify, oneshot};
 
 use crate::Config;
-use crate::actions::{self, Action, Caller};
-use crate::bucket::{SNAPSHOTS_UNFILTERED, Throttle};
 use crate::call::Call;
-use crate::error::ApiError;
-use crate::faults::{Effect, Faults};
-use crate::query::Params;
-use crate::signature::Scope;
-use crate::ssm::{self, Place};
+use crate::engine::reply::{Answer, Outcome, Reply};
+use crate::engine::run::{Caller, Run, View};
+use crate::faults::{Effect, Fate, Fault, Faults};
+use crate::gates::{Gates, Moment, Pass};
+use crate::lag::{BY_HAND, Lags};
+use crate::rates::{Throttle, limited_as};
 use crate::state::State;
-use crate::xml::Writer;
-
-/// A request to EC2 or Systems Manager as it came over the wire.
-pub(crate) struct Request<'a> {
-    pub(crate) query: &'a str,
-    pub(crate) body: &'a [u8],
-    pub(crate) authorization: Option<&'a str>,
-    /// `X-Amz-Target`: there for Systems Manager only.
-    pub(crate) target: Option<&'a str>,
-}
-
-/// What the server is to do about a request.
-pub(crate) enum Reply {
-    Send(Message),
-    /// Reset the connection, after so long; never: wait for the client to go away.
-    Reset(Option<Duration>),
-}
-
-pub(crate) struct Message {
-    pub(crate) status: u16,
-    pub(crate) content_type: &'static str,
-    pub(crate) request_id: String,
-    pub(crate) body: String,
-    pub(crate) delay: Duration,
-    /// To be broken off half-way.
-    pub(crate) truncated: bool,
-}
+use crate::triggers::Triggers;
+use crate::wire::error::ApiError;
+use crate::wire::request::{Decoded, Request};
+use crate::wire::signature::{self, Scope};
 
 pub(crate) type Hook = Box<dyn FnMut(&Call, &mut State) + Send>;
 
 pub(crate) struct Engine {
     region: Option<String>,
-    latency: Duration,
-    largest_page: Option<usize>,
     began: Instant,
     initial: State,
     in_flight: AtomicUsize,
     requests: AtomicU64,
     inner: Mutex<Inner>,
+    /// Something happened, for those who wait with a thread of their own…
+    news: Condvar,
+    /// … and for tasks.
+    told: Notify,
 }
 
 /// What changes.
 pub(crate) struct Inner {
+    pub(crate) latency: Duration,
+    pub(crate) largest_page: Option<usize>,
     pub(crate) state: State,
     pub(crate) calls: Vec<Call>,
     pub(crate) faults: Faults,
+    pub(crate) gates: Gates,
+    pub(crate) triggers: Triggers,
+    pub(crate) lags: Lags,
     pub(crate) throttle: Throttle,
     pub(crate) hooks: Vec<Hook>,
+}
+
+impl Inner {
+    /// Changes the state by hand.
+    pub(crate) fn edit<R>(&mut self, edit: impl FnOnce(&mut State) -> R) -> R {
+        let result = edit(&mut self.state);
+        self.remember(BY_HAND);
+        result
+    }
+
+    fn remember(&mut self, by: &str) {
+        let changes = self.state.take_changes();
+        self.lags.remember(changes, by, Instant::now());
+    }
 }
 
 /// Counts a request as under way for as long as it lives.
@@ -79,260 +79,268 @@ impl Drop for UnderWay {
     }
 }
 
+/// A call that has arrived and is not carried out yet.
+struct Arrived {
+    request: Request,
+    decoded: Decoded,
+    call: Call,
+    gate: Option<oneshot::Receiver<Pass>>,
+}
+
 impl Engine {
     pub(crate) fn new(config: Config) -> Self {
-        let mut state = State::new(&config.account);
+        let region = config.region.as_deref().unwrap_or("us-east-1");
+        let mut state = State::new(&config.account, region);
         state.apply(config.seed);
+        state.take_changes();
         Self {
             region: config.region,
-            latency: config.latency,
-            // A page of nothing would never come to an end.
-            largest_page: config.largest_page.map(|size| size.max(1)),
             began: Instant::now(),
             initial: state.clone(),
             in_flight: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
             inner: Mutex::new(Inner {
+                latency: config.latency,
+                // A page of nothing would never come to an end.
+                largest_page: config.largest_page.map(|size| size.max(1)),
                 state,
                 calls: Vec::new(),
                 faults: Faults::default(),
+                gates: Gates::default(),
+                triggers: Triggers::default(),
+                lags: Lags::new(config.lags),
                 throttle: Throttle::new(config.buckets),
                 hooks: Vec::new(),
             }),
+            news: Condvar::new(),
+            told: Notify::new(),
         }
     }
 
+    /// What changes. A test that panicked while it held the lock has failed already.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().expect("an earlier hook or edit panicked")
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Back to how it all began, but for the hooks.
+    /// Looks at or changes what there is, and tells those who wait.
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Inner) -> R) -> R {
+        let result = work(&mut self.lock());
+        self.news.notify_all();
+        self.told.notify_waiters();
+        result
+    }
+
+    /// Looks again whenever something happens, for at most so long, until there is a result.
+    pub(crate) fn wait_for<R>(
+        &self,
+        patience: Duration,
+        mut look: impl FnMut(&mut Inner) -> Option<R>,
+    ) -> Option<R> {
+        let deadline = Instant::now() + patience;
+        let mut inner = self.lock();
+        loop {
+            if let Some(result) = look(&mut inner) {
+                return Some(result);
+            }
+            let left = deadline.checked_duration_since(Instant::now())?;
+            let waited = self.news.wait_timeout(inner, left);
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The same for a task.
+    pub(crate) async fn watch_for<R>(
+        &self,
+        patience: Duration,
+        mut look: impl FnMut(&mut Inner) -> Option<R>,
+    ) -> Option<R> {
+        let watch = async {
+            loop {
+                let told = self.told.notified();
+                tokio::pin!(told);
+                // From here on no news is missed.
+                told.as_mut().enable();
+                if let Some(result) = look(&mut self.lock()) {
+                    return result;
+                }
+                told.await;
+            }
+        };
+        tokio::time::timeout(patience, watch).await.ok()
+    }
+
+    /// Back to how it all began, but for the hooks. The calls at gates go on.
     pub(crate) fn reset(&self) {
-        let mut inner = self.lock();
-        inner.state = self.initial.clone();
-        inner.calls.clear();
-        inner.faults.clear();
-        inner.throttle.reset();
+        self.with(|inner| {
+            inner.state = self.initial.clone();
+            inner.calls.clear();
+            inner.faults.clear();
+            inner.gates.clear();
+            inner.triggers.clear();
+            inner.lags.forget();
+            inner.throttle.reset();
+        });
     }
 
-    /// Takes a request in. The second value is to be kept until the answer is out.
-    pub(crate) fn receive(self: &Arc<Self>, request: &Request) -> (Reply, UnderWay) {
-        let under_way = UnderWay(Arc::clone(self));
-        let in_flight = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
-        let number = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
-        let request_id = format!("00000000-0000-4000-8000-{number:012x}");
+    /// Puts faults in place, behind those that are there.
+    pub(crate) fn add_faults(&self, faults: Vec<Fault>) {
+        let now = Instant::now();
+        self.with(|inner| {
+            for fault in faults {
+                inner.faults.add(fault, &inner.state, now);
+            }
+        });
+    }
 
-        let mut inner = self.lock();
-        let Inner { state, calls, faults, throttle, hooks } = &mut *inner;
-        let decoded = Decoded::from(request);
-        let mut call = Call {
-            service: decoded.service(),
+    /// Milliseconds since the emulator began.
+    pub(crate) fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Carries a request out. The second value is to be kept until the answer is out.
+    pub(crate) async fn handle(self: Arc<Self>, request: Request) -> (Reply, UnderWay) {
+        let in_flight = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        let under_way = UnderWay(Arc::clone(&self));
+        let mut arrived = self.arrive(request, in_flight);
+        if is_lost(arrived.gate.take()).await {
+            self.with(|inner| inner.calls.push(arrived.call));
+            return (Reply::Reset(Some(Duration::ZERO)), under_way);
+        }
+        let (reply, gate) = self.carry_out(arrived);
+        if is_lost(gate).await {
+            return (Reply::Reset(Some(Duration::ZERO)), under_way);
+        }
+        (reply, under_way)
+    }
+
+    fn arrive(&self, request: Request, in_flight: usize) -> Arrived {
+        let decoded = Decoded::from(&request);
+        let at_ms = self.now_ms();
+        let authorization = request.authorization.as_deref();
+        let call = Call {
+            number: self.requests.fetch_add(1, Ordering::SeqCst) + 1,
+            service: decoded.service.name(),
             action: decoded.action.clone(),
-            params: decoded.logged.clone(),
+            params: decoded.params.clone(),
+            access_key_id: authorization.and_then(signature::access_key_id),
             status: None,
             error_code: None,
-            at_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            at_ms,
+            done_ms: at_ms,
             in_flight,
         };
-        for hook in hooks {
-            hook(&call, state);
-        }
-        let admitted =
-            self.admit(request, &decoded, throttle).map(|scope| (scope, faults.pick(&decoded.action, &decoded.logged)));
-        let (scope, effect) = match admitted {
-            Ok((scope, effect)) => (Ok(scope), effect),
-            Err(error) => (Err(error), None),
-        };
-        let carry_out = |from: Option<&State>, omit: &[String]| {
-            scope.and_then(|scope| self.carry_out(state, from, &scope, request, &decoded, omit, &request_id))
-        };
-        let is_query = request.target.is_none();
-        let send = |result: Result<String, ApiError>, delay: u64, truncated: bool| Message {
-            delay: self.latency + Duration::from_millis(delay),
-            truncated,
-            ..message(result, is_query, &request_id)
-        };
-        let (sent, code) = match effect {
-            Some(Effect::ResetBefore) => (Reply::Reset(Some(Duration::ZERO)), None),
-            Some(Effect::Hang(ms)) => (Reply::Reset(ms.map(Duration::from_millis)), None),
-            Some(Effect::ResetAfter) => {
-                // What became of it does not matter: nobody will hear of it.
-                let _ = carry_out(None, &[]);
-                (Reply::Reset(Some(self.latency)), None)
-            }
-            Some(Effect::Garbage { status, body }) => {
-                let garbage = Message { status, content_type: "text/html", ..send(Ok(body), 0, false) };
-                (Reply::Send(garbage), None)
-            }
-            other => {
-                let (result, delay, truncated) = match other {
-                    Some(Effect::Refuse(error)) => (Err(error), 0, false),
-                    Some(Effect::Truncate) => (carry_out(None, &[]), 0, true),
-                    Some(Effect::Delay(ms)) => (carry_out(None, &[]), ms, false),
-                    Some(Effect::Omit(elements)) => (carry_out(None, &elements), 0, false),
-                    Some(Effect::ReadFrom(past)) => (carry_out(Some(&past), &[]), 0, false),
-                    _ => (carry_out(None, &[]), 0, false),
-                };
-                let code = result.as_ref().err().map(|error| error.code.clone());
-                (Reply::Send(send(result, delay, truncated)), code)
-            }
-        };
-        if let Reply::Send(message) = &sent {
-            call.status = Some(message.status);
-        }
-        call.error_code = code;
-        calls.push(call);
-        (sent, under_way)
-    }
-
-    /// Whether the request is one that may be carried out at all: well-formed, signed, and within the rate.
-    fn admit(&self, request: &Request, decoded: &Decoded, throttle: &mut Throttle) -> Result<Scope, ApiError> {
-        if let Err(error) = &decoded.params {
-            return Err(error.clone());
-        }
-        let scope = Scope::check(request.authorization, decoded.service(), self.region.as_deref())?;
-        if throttle.admit(decoded.bucket(), Instant::now()) {
-            Ok(scope)
-        } else if request.target.is_some() {
-            Err(ApiError::new("ThrottlingException", "Rate exceeded"))
-        } else {
-            Err(ApiError::throttled())
+        let gate = self.with(|inner| inner.gates.hold(Moment::Before, &call));
+        Arrived {
+            request,
+            decoded,
+            call,
+            gate,
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one caller, and no two alike")]
-    fn carry_out(
-        &self,
-        state: &mut State,
-        past: Option<&State>,
-        scope: &Scope,
-        request: &Request,
-        decoded: &Decoded,
-        omit: &[String],
-        request_id: &str,
-    ) -> Result<String, ApiError> {
-        if request.target.is_some() {
-            let state = past.unwrap_or(state);
-            let place = Place {
-                account: state.account(),
+    /// The reply, and the gate that holds it.
+    fn carry_out(&self, arrived: Arrived) -> (Reply, Option<oneshot::Receiver<Pass>>) {
+        self.with(|inner| {
+            let mut call = arrived.call.clone();
+            call.done_ms = self.now_ms();
+            for hook in &mut inner.hooks {
+                hook(&call, &mut inner.state);
+            }
+            inner.triggers.pull(Moment::Before, &call, &mut inner.state);
+            inner.remember(BY_HAND);
+            let outcome = self.outcome(inner, &arrived);
+            inner.remember(&call.action);
+            inner.triggers.pull(Moment::After, &call, &mut inner.state);
+            inner.remember(BY_HAND);
+            if let Reply::Send(message) = &outcome.reply {
+                call.status = Some(message.status);
+            }
+            call.error_code = outcome.code;
+            let gate = inner.gates.hold(Moment::After, &call);
+            inner.calls.push(call);
+            (outcome.reply, gate)
+        })
+    }
+
+    fn outcome(&self, inner: &mut Inner, arrived: &Arrived) -> Outcome {
+        let Arrived { decoded, call, .. } = arrived;
+        let request_id = format!("00000000-0000-4000-8000-{:012x}", call.number);
+        let now = Instant::now();
+        let answer = Answer {
+            decoded,
+            latency: inner.latency,
+            request_id: &request_id,
+        };
+        let scope = match self.admit(arrived, &mut inner.throttle, now) {
+            Ok(scope) => scope,
+            Err(error) => return answer.refuse(error),
+        };
+        let mut run = Run {
+            call,
+            decoded,
+            body: &arrived.request.body,
+            request_id: &request_id,
+            caller: Caller {
                 partition: scope.partition(),
-                region: &scope.region,
-                largest_page: self.largest_page,
-            };
-            return ssm::carry_out(state, &place, &decoded.action, request.body).map(|value| value.to_string());
-        }
-        let action = actions::find(&decoded.action).ok_or_else(|| {
-            ApiError::new("InvalidAction", format!("The action {} is not valid for this web service.", decoded.action))
-        })?;
-        if decoded.version.as_deref() != Some("2016-11-15") {
-            return Err(ApiError::new("NoSuchVersion", "The specified API version does not exist."));
-        }
-        let caller = Caller { partition: scope.partition(), largest_page: self.largest_page };
-        let mut params = Params::from(decoded.logged.clone());
-        let mut out = Writer::new(omit);
-        let mut result = Ok(());
-        out.element_with(&format!("{}Response", decoded.action), " xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"", |w| {
-            w.text("requestId", request_id);
-            result = match action {
-                Action::Read(read) => read(past.unwrap_or(state), &caller, &mut params, w),
-                Action::Write(write) => write(state, &caller, &mut params, w),
-            };
+                region: scope.region,
+                largest_page: inner.largest_page,
+            },
+        };
+        let unseen = inner.lags.unseen_by(&call.action, now);
+        let state = &mut inner.state;
+        let fate = inner.faults.decide(call, now, |id, past| {
+            let mut past = past.clone();
+            past.extend(unseen.clone());
+            let resources = run.resources(state, past);
+            resources.iter().any(|resource| resource == id)
         });
-        result.map(|()| out.finish())
+        let Fate {
+            effect,
+            spoils,
+            seen,
+            mut past,
+        } = fate;
+        past.extend(unseen);
+        let mut view = View { seen, past };
+        if let Some(Effect::Page(most)) = effect {
+            run.caller.largest_page = Some(most);
+        }
+        answer.give(effect, || {
+            let written = run.carry_out(&mut inner.state, &mut view, &spoils)?;
+            if call.action == "DescribeImageUsageReports" {
+                inner.state.count_described(&written.resources);
+            }
+            Ok(written)
+        })
+    }
+
+    /// Whether the request is one that may be carried out at all: well-formed, signed, and within
+    /// the rate.
+    fn admit(
+        &self,
+        arrived: &Arrived,
+        throttle: &mut Throttle,
+        now: Instant,
+    ) -> Result<Scope, ApiError> {
+        let decoded = &arrived.decoded;
+        if let Some(mistake) = &decoded.mistake {
+            return Err(mistake.clone());
+        }
+        let authorization = arrived.request.authorization.as_deref();
+        let region = self.region.as_deref();
+        let scope = Scope::check(authorization, decoded.service.name(), region)?;
+        if throttle.admit(limited_as(&arrived.call), now) {
+            Ok(scope)
+        } else {
+            Err(ApiError::throttled(decoded.service))
+        }
     }
 }
 
-/// A request's parts, as far as they can be told.
-struct Decoded {
-    is_ssm: bool,
-    action: String,
-    version: Option<String>,
-    /// The parameters, for the log and for the action.
-    logged: BTreeMap<String, String>,
-    params: Result<(), ApiError>,
-}
-
-impl Decoded {
-    fn from(request: &Request) -> Self {
-        match request.target {
-            Some(target) => Self::from_json(target, request.body),
-            None => Self::from_query(request),
-        }
-    }
-
-    fn from_query(request: &Request) -> Self {
-        let mut decoded = Self { is_ssm: false, action: String::new(), version: None, logged: BTreeMap::new(), params: Ok(()) };
-        match Params::decode(request.query, request.body) {
-            Ok(mut params) => {
-                decoded.action = params.take("Action").unwrap_or_default();
-                decoded.version = params.take("Version");
-                decoded.logged = params.into_left();
-            }
-            Err(error) => decoded.params = Err(error),
-        }
-        decoded
-    }
-
-    fn from_json(target: &str, body: &[u8]) -> Self {
-        let mut decoded =
-            Self { is_ssm: true, action: target.to_owned(), version: None, logged: BTreeMap::new(), params: Ok(()) };
-        match target.strip_prefix("AmazonSSM.") {
-            Some(operation) => decoded.action = operation.to_owned(),
-            None => decoded.params = Err(ApiError::new("UnknownOperationException", target)),
-        }
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(members)) => {
-                decoded.logged = members
-                    .into_iter()
-                    .map(|(name, value)| match value {
-                        Value::String(text) => (name, text),
-                        other => (name, other.to_string()),
-                    })
-                    .collect();
-            }
-            _ => {
-                decoded.params = Err(ApiError::new("SerializationException", "The body is no JSON object"));
-            }
-        }
-        decoded
-    }
-
-    fn service(&self) -> &'static str {
-        if self.is_ssm { "ssm" } else { "ec2" }
-    }
-
-    fn bucket(&self) -> &str {
-        let names_nothing = self.logged.keys().all(|name| name == "DryRun" || name.starts_with("Owner."));
-        if self.action == "DescribeSnapshots" && names_nothing { SNAPSHOTS_UNFILTERED } else { &self.action }
-    }
-}
-
-/// The answer in the protocol's form.
-fn message(result: Result<String, ApiError>, is_query: bool, request_id: &str) -> Message {
-    let status = result.as_ref().err().map_or(200, |error| error.status);
-    let body = match result {
-        Ok(body) => body,
-        Err(error) if is_query => {
-            let mut out = Writer::new(&[]);
-            out.element("Response", |w| {
-                w.element("Errors", |w| {
-                    w.element("Error", |w| {
-                        w.text("Code", &error.code);
-                        w.text("Message", &error.message);
-                    });
-                });
-                w.text("RequestID", request_id);
-            });
-            out.finish()
-        }
-        Err(error) => json!({ "__type": error.code, "message": error.message }).to_string(),
-    };
-    Message {
-        status,
-        content_type: if is_query { "text/xml;charset=UTF-8" } else { "application/x-amz-json-1.1" },
-        request_id: request_id.to_owned(),
-        body,
-        delay: Duration::ZERO,
-        truncated: false,
+/// Waits at a gate; whether the call is lost there. A gate that goes away lets it pass.
+async fn is_lost(gate: Option<oneshot::Receiver<Pass>>) -> bool {
+    match gate {
+        Some(gate) => gate.await == Ok(Pass::Lost),
+        None => false,
     }
 }

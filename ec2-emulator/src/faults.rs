@@ -1,155 +1,146 @@
-//! Faults: rules that make chosen requests go wrong.
+//! Faults: rules that make chosen calls go wrong.
 
-use std::collections::BTreeMap;
+mod kind;
+
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::error::{ApiError, default_message, status_of};
-use crate::state::State;
+pub use kind::FaultKind;
 
-/// What goes wrong.
+use crate::call::Call;
+use crate::matching::CallMatch;
+use crate::state::{Past, State};
+use crate::wire::error::{ApiError, default_message, status_of};
+use crate::wire::spoil::Spoils;
+
+/// A rule: which calls go wrong, how, and how often. Of the rules in place, the first one that fits
+/// a call and is not used up is applied. `Omit`, `Replace` and `Stale` about one resource are
+/// applied in addition, all that fit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all_fields = "PascalCase", deny_unknown_fields)]
-pub enum FaultKind {
-    /// The service refuses; nothing is carried out. See [`FaultKind::error`].
-    Error {
-        /// For example `RequestLimitExceeded`.
-        code: String,
-        /// None: the status that goes with the code.
-        #[serde(default)]
-        status: Option<u16>,
-        /// None: a text that goes with the code.
-        #[serde(default)]
-        message: Option<String>,
-    },
-    /// An answer that is not from the service at all; nothing is carried out.
-    Garbage {
-        /// The HTTP status.
-        status: u16,
-        /// The body, sent as `text/html`.
-        body: String,
-    },
-    /// Carried out, but the answer breaks off half-way.
-    Truncated,
-    /// The connection is reset; nothing is carried out.
-    ResetBefore,
-    /// Carried out, but the connection is reset before the answer.
-    ResetAfter,
-    /// No answer, and nothing is carried out. The connection is reset after so many milliseconds; none: only the
-    /// client's patience ends it.
-    Hang {
-        /// Milliseconds.
-        #[serde(default)]
-        ms: Option<u64>,
-    },
-    /// Carried out at once, answered so many milliseconds later.
-    Latency {
-        /// Milliseconds.
-        ms: u64,
-    },
-    /// Carried out, but these XML elements (with all they hold) are left out of the answer.
-    Omit {
-        /// Names of elements, for example `encrypted`.
-        elements: Vec<String>,
-    },
-    /// A read is answered from the state as it was when the fault was added (eventual consistency). Writes are carried
-    /// out as usual.
-    Stale,
-}
-
-impl FaultKind {
-    /// A refusal with the status and text that go with its code.
-    pub fn error(code: &str) -> Self {
-        Self::Error { code: code.to_owned(), status: None, message: None }
-    }
-}
-
-/// A rule: which requests go wrong, how, and how often. Of the rules in place, the first one that fits a request and is
-/// not used up is applied, and no other.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+#[serde(rename_all = "PascalCase", try_from = "Map<String, Value>")]
 pub struct Fault {
-    action: String,
+    #[serde(flatten)]
+    on: CallMatch,
     kind: FaultKind,
-    #[serde(default)]
-    times: Times,
-    #[serde(default)]
-    skip: u32,
-    #[serde(default, rename = "Match")]
-    params: BTreeMap<String, Option<String>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Times {
-    Count(u32),
-    Word(Word),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Word {
-    Forever,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Self::Count(1)
-    }
+    #[serde(skip_serializing_if = "Option::is_none")]
+    about: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    for_ms: Option<u64>,
 }
 
 impl Fault {
-    /// The next request of an action (`*`: of any) goes wrong.
+    /// The next call of an action (`*`: of any) goes wrong.
     pub fn new(action: &str, kind: FaultKind) -> Self {
-        Self { action: action.to_owned(), kind, times: Times::default(), skip: 0, params: BTreeMap::new() }
+        Self::on(CallMatch::new(action), kind)
     }
 
-    /// The next request of an action is refused with a code.
+    /// The next call of an action is refused with a code.
     pub fn error(action: &str, code: &str) -> Self {
         Self::new(action, FaultKind::error(code))
     }
 
-    /// The next `times` requests go wrong, not just one.
-    pub fn times(mut self, times: u32) -> Self {
-        self.times = Times::Count(times);
+    /// The calls that fit go wrong.
+    pub fn on(on: CallMatch, kind: FaultKind) -> Self {
+        Self {
+            on,
+            kind,
+            about: None,
+            for_ms: None,
+        }
+    }
+
+    /// Only calls that are about this resource, an image for example: a parameter has its id for a
+    /// value, or the answer of a read holds it, on whichever page. `Omit`, `Replace` and `Stale`
+    /// then change nothing but this resource in the answer.
+    pub fn about(mut self, id: &str) -> Self {
+        self.about = Some(id.to_owned());
         self
     }
 
-    /// All requests go wrong.
-    pub fn forever(mut self) -> Self {
-        self.times = Times::Word(Word::Forever);
+    /// Ends so long after the fault was added, used up or not.
+    pub fn lasting(mut self, time: Duration) -> Self {
+        self.for_ms = Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         self
     }
 
-    /// Lets the first `skip` fitting requests pass.
-    pub fn skip(mut self, skip: u32) -> Self {
-        self.skip = skip;
-        self
+    /// See [`CallMatch::times`].
+    pub fn times(self, times: u32) -> Self {
+        self.map(|on| on.times(times))
     }
 
-    /// Only requests with this value of a parameter, written as in [`Call::params`](crate::Call::params).
-    pub fn with(mut self, param: &str, value: &str) -> Self {
-        self.params.insert(param.to_owned(), Some(value.to_owned()));
-        self
+    /// See [`CallMatch::forever`].
+    pub fn forever(self) -> Self {
+        self.map(CallMatch::forever)
     }
 
-    /// Only requests that have this parameter, whatever its value.
-    pub fn with_any(mut self, param: &str) -> Self {
-        self.params.insert(param.to_owned(), None);
-        self
+    /// See [`CallMatch::skip`].
+    pub fn skip(self, skip: u32) -> Self {
+        self.map(|on| on.skip(skip))
     }
 
-    fn fits(&self, action: &str, params: &BTreeMap<String, String>) -> bool {
-        (self.action == "*" || self.action == action)
-            && self
-                .params
-                .iter()
-                .all(|(name, wanted)| params.get(name).is_some_and(|value| wanted.as_ref().is_none_or(|wanted| wanted == value)))
+    /// See [`CallMatch::with`].
+    pub fn with(self, param: &str, value: &str) -> Self {
+        self.map(|on| on.with(param, value))
+    }
+
+    /// See [`CallMatch::with_any`].
+    pub fn with_any(self, param: &str) -> Self {
+        self.map(|on| on.with_any(param))
+    }
+
+    /// See [`CallMatch::without`].
+    pub fn without(self, param: &str) -> Self {
+        self.map(|on| on.without(param))
+    }
+
+    /// See [`CallMatch::by`].
+    pub fn by(self, access_key_id: &str) -> Self {
+        self.map(|on| on.by(access_key_id))
+    }
+
+    fn map(self, change: impl FnOnce(CallMatch) -> CallMatch) -> Self {
+        let on = change(self.on);
+        Self { on, ..self }
+    }
+
+    fn is_local(&self) -> bool {
+        self.about.is_some() && self.kind.is_local()
     }
 }
 
-/// What a rule does to one request.
+impl TryFrom<Map<String, Value>> for Fault {
+    type Error = serde_json::Error;
+
+    fn try_from(mut members: Map<String, Value>) -> Result<Self, serde_json::Error> {
+        let mut take = |name| members.remove(name).unwrap_or_default();
+        let kind = serde_json::from_value(take("Kind"))?;
+        let about = serde_json::from_value(take("About"))?;
+        let for_ms = serde_json::from_value(take("ForMs"))?;
+        let on = serde_json::from_value(Value::Object(members))?;
+        Ok(Self {
+            on,
+            kind,
+            about,
+            for_ms,
+        })
+    }
+}
+
+/// What the rules do to one call.
+#[derive(Default)]
+pub(crate) struct Fate {
+    pub(crate) effect: Option<Effect>,
+    /// What the answer leaves out or says otherwise.
+    pub(crate) spoils: Spoils,
+    /// The whole state as a read sees it.
+    pub(crate) seen: Option<Arc<State>>,
+    /// Single resources as a read sees them.
+    pub(crate) past: Past,
+}
+
 pub(crate) enum Effect {
     Refuse(ApiError),
     Garbage { status: u16, body: String },
@@ -158,67 +149,116 @@ pub(crate) enum Effect {
     ResetAfter,
     Hang(Option<u64>),
     Delay(u64),
-    Omit(Vec<String>),
-    ReadFrom(Arc<State>),
+    DelayPerResult(u64),
+    Page(usize),
+}
+
+/// A rule in place.
+struct Rule {
+    fault: Fault,
+    /// For [`FaultKind::Stale`].
+    seen: Option<Arc<State>>,
+    ends: Option<Instant>,
 }
 
 /// The rules in place.
 #[derive(Default)]
-pub(crate) struct Faults(Vec<(Fault, Option<Arc<State>>)>);
+pub(crate) struct Faults(Vec<Rule>);
 
 impl Faults {
-    pub(crate) fn add(&mut self, fault: Fault, state: &State) {
+    pub(crate) fn add(&mut self, fault: Fault, state: &State, now: Instant) {
         let seen = (fault.kind == FaultKind::Stale).then(|| Arc::new(state.clone()));
-        self.0.push((fault, seen));
+        let lasts = fault.for_ms.map(Duration::from_millis);
+        let ends = lasts.and_then(|lasts| now.checked_add(lasts));
+        self.0.push(Rule { fault, seen, ends });
     }
 
     /// The rules that are not used up.
     pub(crate) fn left(&self) -> Vec<Fault> {
-        self.0.iter().map(|(fault, _)| fault.clone()).collect()
+        self.0.iter().map(|rule| rule.fault.clone()).collect()
     }
 
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 
-    /// The effect of the first rule that fits, which is thereby used once.
-    pub(crate) fn pick(&mut self, action: &str, params: &BTreeMap<String, String>) -> Option<Effect> {
-        let index = self.0.iter_mut().position(|(fault, _)| {
-            if !fault.fits(action, params) || fault.times == Times::Count(0) {
-                return false;
+    /// What the rules do to a call; those that do something are thereby used once. `holds` tells
+    /// whether the call's answer would hold a resource, seen as in the past that is given.
+    pub(crate) fn decide(
+        &mut self,
+        call: &Call,
+        now: Instant,
+        mut holds: impl FnMut(&str, &Past) -> bool,
+    ) -> Fate {
+        let is_over = |rule: &Rule| rule.ends.is_some_and(|ends| ends <= now);
+        self.0.retain(|rule| !is_over(rule));
+        let mut fate = Fate::default();
+        let mut is_decided = false;
+        for rule in &mut self.0 {
+            let is_local = rule.fault.is_local();
+            if is_decided && !is_local {
+                continue;
             }
-            let passes = fault.skip > 0;
-            fault.skip = fault.skip.saturating_sub(1);
-            !passes
-        })?;
-        let (fault, seen) = &mut self.0[index];
-        let effect = effect(&fault.kind, seen.as_ref());
-        if let Times::Count(left) = &mut fault.times {
-            *left -= 1;
+            if rule.applies(call, &mut holds) {
+                is_decided |= !is_local;
+                rule.add_to(&mut fate);
+            }
         }
-        self.0.retain(|(fault, _)| fault.times != Times::Count(0));
-        Some(effect)
+        self.0.retain(|rule| !rule.fault.on.is_used_up());
+        fate
     }
 }
 
-fn effect(kind: &FaultKind, seen: Option<&Arc<State>>) -> Effect {
-    match kind.clone() {
-        FaultKind::Error { code, status, message } => Effect::Refuse(ApiError {
-            status: status.unwrap_or_else(|| status_of(&code)),
-            message: message.unwrap_or_else(|| default_message(&code).to_owned()),
-            code,
-        }),
-        FaultKind::Garbage { status, body } => Effect::Garbage { status, body },
-        FaultKind::Truncated => Effect::Truncate,
-        FaultKind::ResetBefore => Effect::ResetBefore,
-        FaultKind::ResetAfter => Effect::ResetAfter,
-        FaultKind::Hang { ms } => Effect::Hang(ms),
-        FaultKind::Latency { ms } => Effect::Delay(ms),
-        FaultKind::Omit { elements } => Effect::Omit(elements),
-        FaultKind::Stale => match seen {
-            Some(state) => Effect::ReadFrom(Arc::clone(state)),
-            None => Effect::Delay(0),
-        },
+impl Rule {
+    /// Whether the rule does something to a call; it is thereby used once.
+    fn applies(&mut self, call: &Call, holds: &mut impl FnMut(&str, &Past) -> bool) -> bool {
+        if !self.fault.on.fits(call) {
+            return false;
+        }
+        if let Some(id) = &self.fault.about {
+            let mut past = Past::default();
+            if let Some(seen) = &self.seen {
+                seen.add_to(&mut past, id);
+            }
+            let is_about = call.names(id) || holds(id, &Past::default());
+            if !is_about && (past.is_empty() || !holds(id, &past)) {
+                return false;
+            }
+        }
+        self.fault.on.take()
+    }
+
+    fn add_to(&self, fate: &mut Fate) {
+        let about = self.fault.about.as_deref();
+        let effect = match self.fault.kind.clone() {
+            FaultKind::Error {
+                code,
+                status,
+                message,
+            } => Effect::Refuse(ApiError {
+                status: status.unwrap_or_else(|| status_of(&code)),
+                message: message.unwrap_or_else(|| default_message(&code).to_owned()),
+                code,
+            }),
+            FaultKind::Garbage { status, body } => Effect::Garbage { status, body },
+            FaultKind::Truncated => Effect::Truncate,
+            FaultKind::ResetBefore => Effect::ResetBefore,
+            FaultKind::ResetAfter => Effect::ResetAfter,
+            FaultKind::Hang { ms } => Effect::Hang(ms),
+            FaultKind::Latency { ms } => Effect::Delay(ms),
+            FaultKind::SlowPages { per_result_ms } => Effect::DelayPerResult(per_result_ms),
+            FaultKind::Page { most } => Effect::Page(most),
+            FaultKind::Omit { elements } => return fate.spoils.omit(about, elements),
+            FaultKind::Replace { elements } => return fate.spoils.replace(about, elements),
+            FaultKind::Stale => match (about, &self.seen) {
+                (Some(id), Some(seen)) => return seen.add_to(&mut fate.past, id),
+                (_, seen) => {
+                    fate.seen.clone_from(seen);
+                    return;
+                }
+            },
+        };
+        fate.effect = Some(effect);
     }
 }
 
@@ -226,44 +266,28 @@ fn effect(kind: &FaultKind, seen: Option<&Arc<State>>) -> Effect {
 mod tests {
     use super::*;
 
-    fn pick(faults: &mut Faults, action: &str) -> bool {
-        let params = BTreeMap::from([("ImageId".to_owned(), "ami-00000001".to_owned())]);
-        faults.pick(action, &params).is_some()
-    }
-
-    fn faults(fault: Fault) -> Faults {
-        let mut faults = Faults::default();
-        faults.add(fault, &State::new("111122223333"));
-        faults
-    }
-
-    #[test]
-    fn a_rule_skips_then_applies_so_many_times() {
-        let mut faults = faults(Fault::error("A", "X").skip(1).times(2));
-        let applied: Vec<bool> = (0..4).map(|_| pick(&mut faults, "A")).collect();
-        assert_eq!(applied, [false, true, true, false]);
-        assert!(faults.left().is_empty());
-    }
-
-    #[test]
-    fn a_rule_for_other_actions_or_parameters_does_not_apply() {
-        assert!(!pick(&mut faults(Fault::error("A", "X")), "B"));
-        assert!(pick(&mut faults(Fault::error("*", "X")), "B"));
-        let fault = || Fault::error("A", "X");
-        assert!(!pick(&mut faults(fault().with("ImageId", "ami-00000002")), "A"));
-        assert!(!pick(&mut faults(fault().with_any("Attribute")), "A"));
-        assert!(pick(&mut faults(fault().with_any("ImageId")), "A"));
-    }
-
     #[test]
     fn the_json_form_has_defaults_and_refuses_mistakes() {
         let parse = |json: &str| serde_json::from_str::<Fault>(json);
-        assert_eq!(parse(r#"{"Action":"A","Kind":{"Error":{"Code":"X"}}}"#).expect("a fault"), Fault::error("A", "X"));
         assert_eq!(
-            parse(r#"{"Action":"*","Times":"forever","Match":{"ImageId":null},"Kind":"Stale"}"#).expect("a fault"),
-            Fault::new("*", FaultKind::Stale).forever().with_any("ImageId")
+            parse(r#"{"Action":"A","Kind":{"Error":{"Code":"X"}}}"#).expect("a fault"),
+            Fault::error("A", "X")
         );
+        let text = r#"{"Action":"*","Times":"forever","Match":{"ImageId":null},"Kind":"Stale",
+            "Skip":1,"About":"ami-1","ForMs":5,"Without":["NextToken"],"AccessKeyId":"AKID"}"#;
+        let fault = Fault::new("*", FaultKind::Stale)
+            .forever()
+            .with_any("ImageId")
+            .skip(1)
+            .about("ami-1")
+            .lasting(Duration::from_millis(5))
+            .without("NextToken")
+            .by("AKID");
+        assert_eq!(parse(text).expect("a fault"), fault);
+        let again = serde_json::to_string(&fault).expect("JSON");
+        assert_eq!(parse(&again).expect("a fault"), fault);
         assert!(parse(r#"{"Action":"A","Kind":{"Error":{"Codes":"X"}}}"#).is_err());
         assert!(parse(r#"{"Action":"A","Kind":"Stale","Time":3}"#).is_err());
+        assert!(parse(r#"{"Action":"A"}"#).is_err());
     }
 }

@@ -3,21 +3,24 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ec2_emulator::{Buckets, Config, Emulator};
+use ec2_emulator::{Buckets, Config, Emulator, Lag};
 
 const USAGE: &str = "\
-A strict stand-in for the EC2 and Parameter Store calls that ami-warden makes.
+A strict stand-in for the EC2, Parameter Store, KMS and STS calls that ami-warden makes.
 
 usage: ec2-emulator [--listen ADDRESS:PORT] [--account ID] [--region REGION] [--seed FILE.json]
-                    [--latency-ms N] [--largest-page N] [--buckets] [--tls CHAIN.pem,KEY.pem]
+                    [--latency-ms N] [--lag-ms N] [--largest-page N] [--buckets]
+                    [--rate-factor N] [--tls CHAIN.pem,KEY.pem]
 
   --listen        where to listen (127.0.0.1:0, a free port)
   --account       the account that all requests come from (111122223333)
   --region        the only Region that requests may be signed for (any)
   --seed          what is there from the start
   --latency-ms    how long every answer takes at least (0)
+  --lag-ms        how far every read lags behind every write (0)
   --largest-page  no page holds more than this (no limit)
-  --buckets       limit the request rate as EC2 does by default
+  --buckets       limit the request rate as AWS does by default
+  --rate-factor   the same, and the limits are so many times that
   --tls           HTTPS with this certificate and key (needs the feature `tls`)
 
 One line of JSON on standard output says where it listens. The control API is below /_emulator/.
@@ -41,7 +44,8 @@ fn main() -> ExitCode {
 fn run(arguments: Vec<String>) -> Result<(), String> {
     let config = parse(arguments)?;
     let (account, listen) = (config.account.clone(), config.listen);
-    let emulator = Emulator::spawn(config).map_err(|e| format!("cannot listen on {listen}: {e}"))?;
+    let emulator =
+        Emulator::spawn(config).map_err(|e| format!("cannot listen on {listen}: {e}"))?;
     println!(
         "{}",
         serde_json::json!({
@@ -56,13 +60,16 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
 
 fn parse(arguments: Vec<String>) -> Result<Config, String> {
     let mut config = Config::default();
+    let (mut limited, mut rate_factor) = (false, 1.0);
     let mut arguments = arguments.into_iter();
     while let Some(option) = arguments.next() {
         if option == "--buckets" {
-            config.buckets = Buckets::published();
+            limited = true;
             continue;
         }
-        let value = arguments.next().ok_or_else(|| format!("{option} needs a value, or is no option; see --help"))?;
+        let value = arguments
+            .next()
+            .ok_or_else(|| format!("{option} needs a value, or is no option; see --help"))?;
         let bad = |error: &dyn std::fmt::Display| format!("{option} {value}: {error}");
         match option.as_str() {
             "--listen" => config.listen = value.parse().map_err(|e| bad(&e))?,
@@ -75,14 +82,30 @@ fn parse(arguments: Vec<String>) -> Result<Config, String> {
             "--latency-ms" => {
                 config.latency = Duration::from_millis(value.parse().map_err(|e| bad(&e))?);
             }
+            "--lag-ms" => {
+                let ms = value.parse().map_err(|e| bad(&e))?;
+                config.lags = vec![Lag::new(Duration::from_millis(ms))];
+            }
+            "--rate-factor" => {
+                limited = true;
+                rate_factor = value.parse().map_err(|e| bad(&e))?;
+            }
             "--largest-page" => config.largest_page = Some(value.parse().map_err(|e| bad(&e))?),
             #[cfg(feature = "tls")]
             "--tls" => {
-                let (chain, key) = value.split_once(',').ok_or_else(|| bad(&"expected CHAIN.pem,KEY.pem"))?;
-                config.tls = Some(ec2_emulator::Tls::from_pem_files(chain.as_ref(), key.as_ref())?);
+                let (chain, key) = value
+                    .split_once(',')
+                    .ok_or_else(|| bad(&"expected CHAIN.pem,KEY.pem"))?;
+                config.tls = Some(ec2_emulator::Tls::from_pem_files(
+                    chain.as_ref(),
+                    key.as_ref(),
+                )?);
             }
             _ => return Err(format!("{option} is no option; see --help")),
         }
+    }
+    if limited {
+        config.buckets = Buckets::published().times(rate_factor);
     }
     Ok(config)
 }

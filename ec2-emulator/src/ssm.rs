@@ -3,75 +3,28 @@
 
 use std::collections::BTreeSet;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::error::ApiError;
-use crate::state::State;
-
-/// A parameter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub struct Parameter {
-    /// Its name; in a hierarchy it begins with `/`.
-    pub name: String,
-    /// Its value; the members of a list are separated by commas.
-    pub value: String,
-    /// Default: a string.
-    #[serde(default, rename = "Type")]
-    pub kind: ParameterType,
-    /// Counted up whenever it is replaced.
-    #[serde(default = "one")]
-    pub version: u64,
-}
-
-fn one() -> u64 {
-    1
-}
-
-/// The types of the Systems Manager API model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names are Parameter Store's own")]
-pub enum ParameterType {
-    #[default]
-    String,
-    StringList,
-    SecureString,
-}
-
-impl Parameter {
-    /// A parameter of version 1.
-    pub fn new(name: &str, value: &str, kind: ParameterType) -> Self {
-        Self { name: name.to_owned(), value: value.to_owned(), kind, version: 1 }
-    }
-}
-
-/// What an answer needs to know beside the request.
-pub(crate) struct Place<'a> {
-    pub(crate) account: &'a str,
-    pub(crate) partition: &'a str,
-    pub(crate) region: &'a str,
-    pub(crate) largest_page: Option<usize>,
-}
+use crate::engine::run::Caller;
+use crate::state::parameter::{Parameter, ParameterType};
+use crate::state::{State, epoch};
+use crate::wire::error::ApiError;
+use crate::wire::json::{decode, invalid, page_size};
 
 /// Carries out the operation of an `X-Amz-Target` header, without its `AmazonSSM.`.
-pub(crate) fn carry_out(state: &State, place: &Place, operation: &str, body: &[u8]) -> Result<Value, ApiError> {
+pub(crate) fn carry_out(
+    state: &State,
+    caller: &Caller,
+    operation: &str,
+    body: &[u8],
+) -> Result<Value, ApiError> {
     match operation {
-        "GetParametersByPath" => get_parameters_by_path(state, place, decode(body)?),
-        "GetParameter" => get_parameter(state, place, decode(body)?),
-        "GetParameters" => get_parameters(state, place, decode(body)?),
+        "GetParametersByPath" => get_parameters_by_path(state, caller, decode(body)?),
+        "GetParameter" => get_parameter(state, caller, decode(body)?),
+        "GetParameters" => get_parameters(state, caller, decode(body)?),
         _ => Err(ApiError::new("UnknownOperationException", operation)),
     }
-}
-
-/// Like the Query protocol's requests: a key that is not known is refused.
-fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::new("SerializationException", error.to_string()))
-}
-
-fn invalid(message: impl Into<String>) -> ApiError {
-    ApiError::new("ValidationException", message)
 }
 
 #[derive(Deserialize)]
@@ -86,27 +39,27 @@ struct ByPath {
     next_token: Option<String>,
 }
 
-/// At most ten parameters a page, which is also the default. A path with nothing below it is an empty answer.
-fn get_parameters_by_path(state: &State, place: &Place, request: ByPath) -> Result<Value, ApiError> {
+/// At most ten parameters a page, which is also the default. A path with nothing below it is an
+/// empty answer.
+fn get_parameters_by_path(
+    state: &State,
+    caller: &Caller,
+    request: ByPath,
+) -> Result<Value, ApiError> {
     if !request.path.starts_with('/') {
-        return Err(invalid(format!("The parameter path {} must begin with /", request.path)));
+        return Err(invalid(format!(
+            "The parameter path {} must begin with /",
+            request.path
+        )));
     }
-    let size = match request.max_results {
-        None => 10,
-        Some(size @ 1..=10) => size,
-        Some(size) => {
-            return Err(invalid(format!(
-                "Value '{size}' at 'maxResults' failed to satisfy constraint: Member must have value between 1 and 10"
-            )));
-        }
-    };
-    let size = place.largest_page.map_or(size, |largest| size.min(largest));
+    let given = request.max_results;
+    let size = page_size("maxResults", given, 10, 10, caller.largest_page)?;
     let below = format!("{}/", request.path.trim_end_matches('/'));
     let after = match &request.next_token {
         None => "",
         Some(token) => token
             .strip_prefix("after=")
-            .filter(|name| name.starts_with(&below))
+            .filter(|name| name.is_empty() || name.starts_with(&below))
             .ok_or_else(|| ApiError::new("InvalidNextToken", "The specified token isn't valid."))?,
     };
     let mut found = state
@@ -122,11 +75,13 @@ fn get_parameters_by_path(state: &State, place: &Place, request: ByPath) -> Resu
     let mut answer = json!({
         "Parameters": page
             .iter()
-            .map(|parameter| describe(parameter, place, request.with_decryption))
+            .map(|parameter| describe(state, caller, parameter, request.with_decryption))
             .collect::<Vec<_>>(),
     });
-    if let (Some(last), Some(_)) = (page.last(), found.peek()) {
-        answer["NextToken"] = json!(format!("after={}", last.name));
+    if found.peek().is_some() {
+        // An empty page leads to where it began.
+        let last = page.last().map_or(after, |parameter| &parameter.name);
+        answer["NextToken"] = json!(format!("after={last}"));
     }
     Ok(answer)
 }
@@ -139,9 +94,12 @@ struct ByName {
     with_decryption: bool,
 }
 
-fn get_parameter(state: &State, place: &Place, request: ByName) -> Result<Value, ApiError> {
-    let parameter = state.parameters.get(&request.name).ok_or_else(|| ApiError::new("ParameterNotFound", ""))?;
-    Ok(json!({ "Parameter": describe(parameter, place, request.with_decryption) }))
+fn get_parameter(state: &State, caller: &Caller, request: ByName) -> Result<Value, ApiError> {
+    let parameter = state
+        .parameters
+        .get(&request.name)
+        .ok_or_else(|| ApiError::new("ParameterNotFound", ""))?;
+    Ok(json!({ "Parameter": describe(state, caller, parameter, request.with_decryption) }))
 }
 
 #[derive(Deserialize)]
@@ -153,30 +111,40 @@ struct ByNames {
 }
 
 /// One to ten names; those that are not there are listed apart.
-fn get_parameters(state: &State, place: &Place, request: ByNames) -> Result<Value, ApiError> {
+fn get_parameters(state: &State, caller: &Caller, request: ByNames) -> Result<Value, ApiError> {
     if !(1..=10).contains(&request.names.len()) {
-        return Err(invalid("Value at 'names' failed to satisfy constraint: Member must have length between 1 and 10"));
+        return Err(invalid(
+            "Value at 'names' failed to satisfy constraint: \
+             Member must have length between 1 and 10",
+        ));
     }
     let names: BTreeSet<&String> = request.names.iter().collect();
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for name in names {
         match state.parameters.get(name) {
-            Some(parameter) => found.push(describe(parameter, place, request.with_decryption)),
+            Some(parameter) => {
+                found.push(describe(state, caller, parameter, request.with_decryption))
+            }
             None => missing.push(name),
         }
     }
     Ok(json!({ "Parameters": found, "InvalidParameters": missing }))
 }
 
-fn describe(parameter: &Parameter, place: &Place, decrypt: bool) -> Value {
+/// What stands for the value of a SecureString that is not decrypted.
+const CIPHERTEXT: &str = "AQICAHgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==";
+
+fn describe(state: &State, caller: &Caller, parameter: &Parameter, decrypt: bool) -> Value {
     let sealed = parameter.kind == ParameterType::SecureString && !decrypt;
+    let (partition, region, account) = (caller.partition, &caller.region, state.account());
     let name = parameter.name.trim_start_matches('/');
     json!({
         "Name": parameter.name,
         "Type": parameter.kind,
-        "Value": if sealed { "AQICAHsealed" } else { &parameter.value },
+        "Value": if sealed { CIPHERTEXT } else { &parameter.value },
         "Version": parameter.version,
-        "ARN": format!("arn:{}:ssm:{}:{}:parameter/{name}", place.partition, place.region, place.account),
-        "DataType": "text",
+        "LastModifiedDate": epoch::seconds(parameter.last_modified_date),
+        "ARN": format!("arn:{partition}:ssm:{region}:{account}:parameter/{name}"),
+        "DataType": parameter.data_type,
     })
 }

@@ -1,12 +1,34 @@
 //! Everything the emulated account and Region hold, and its JSON form.
 
+pub(crate) mod block_device;
+pub(crate) mod epoch;
+pub(crate) mod grantee;
+pub(crate) mod image;
+mod image_seed;
+pub(crate) mod key;
+pub(crate) mod parameter;
+mod past;
+pub(crate) mod range;
+mod seed;
+pub(crate) mod snapshot;
+pub(crate) mod table;
+pub(crate) mod usage;
+pub(crate) mod watermark;
+
+pub(crate) use past::{Past, Version};
+pub use seed::Seed;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::ApiError;
-use crate::image::{Image, Snapshot, is_resource_id};
-use crate::ssm::Parameter;
+use crate::state::image::{Image, is_resource_id};
+use crate::state::key::{Key, KeyManager};
+use crate::state::parameter::Parameter;
+use crate::state::snapshot::Snapshot;
+use crate::state::table::Table;
+use crate::state::usage::{ReportPace, Usage, UsageReport};
+use crate::wire::error::ApiError;
 
 /// Block public access for AMIs, as the API spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -32,37 +54,64 @@ impl BlockPublicAccess {
 #[derive(Debug, Clone)]
 pub struct State {
     account: String,
+    region: String,
     /// By id. Use [`State::add`] to add one with its snapshots.
-    pub images: BTreeMap<String, Image>,
+    pub images: Table<Image>,
     /// By id.
-    pub snapshots: BTreeMap<String, Snapshot>,
-    /// Ids of images that once were: described by id they give an empty answer, and cannot be modified.
+    pub snapshots: Table<Snapshot>,
+    /// Ids of images that once were: described by id they give an empty answer, and cannot be
+    /// modified.
     pub deregistered: BTreeSet<String>,
     /// Tags of resources that are neither images nor snapshots, by id.
     pub other_tags: BTreeMap<String, BTreeMap<String, String>>,
     /// Parameter Store, by name.
-    pub parameters: BTreeMap<String, Parameter>,
+    pub parameters: Table<Parameter>,
+    /// KMS, by key id. Use [`State::add_key`].
+    pub keys: Table<Key>,
+    /// Who uses which image: new usage reports say what this says then.
+    pub usage: Vec<Usage>,
+    /// Usage reports, by id. Use [`State::add_usage_report`].
+    pub usage_reports: Table<UsageReport>,
+    /// How long usage reports are pending.
+    pub report_pace: ReportPace,
+    /// What STS calls the sender of requests; none: a user of the account.
+    pub caller_arn: Option<String>,
+    /// Accounts that are closed or never were: nothing can be shared with them.
+    pub unknown_accounts: BTreeSet<String>,
+    /// How many usage reports were made.
+    pub(crate) reports_made: u64,
     /// Whether images may be made public at all.
     pub block_public_access: BlockPublicAccess,
     /// Most public images (EC2 User Guide, "AMI quotas": 5 unless raised).
     pub public_image_quota: usize,
-    /// Most accounts, organizations and OUs one image may be shared with (the same page: 1,000 unless raised).
+    /// Most accounts, organizations and OUs one image may be shared with (the same page: 1,000
+    /// unless raised).
     pub sharing_quota: usize,
 }
 
 impl State {
-    pub(crate) fn new(account: &str) -> Self {
-        Self {
+    pub(crate) fn new(account: &str, region: &str) -> Self {
+        let mut state = Self {
             account: account.to_owned(),
-            images: BTreeMap::new(),
-            snapshots: BTreeMap::new(),
+            region: region.to_owned(),
+            images: Table::default(),
+            snapshots: Table::default(),
             deregistered: BTreeSet::new(),
             other_tags: BTreeMap::new(),
-            parameters: BTreeMap::new(),
+            parameters: Table::default(),
+            keys: Table::default(),
+            usage: Vec::new(),
+            usage_reports: Table::default(),
+            report_pace: ReportPace::default(),
+            caller_arn: None,
+            unknown_accounts: BTreeSet::new(),
+            reports_made: 0,
             block_public_access: BlockPublicAccess::default(),
             public_image_quota: 5,
             sharing_quota: 1000,
-        }
+        };
+        state.add_key(Key::aws_ebs());
+        state
     }
 
     /// The account that all requests come from.
@@ -72,7 +121,10 @@ impl State {
 
     /// Adds an image with its snapshots, or replaces it.
     pub fn add(&mut self, mut image: Image) {
-        let owner = image.owner_id.get_or_insert_with(|| self.account.clone()).clone();
+        let owner = image
+            .owner_id
+            .get_or_insert_with(|| self.account.clone())
+            .clone();
         match image.snapshots.replace(Vec::new()) {
             Some(snapshots) => snapshots.into_iter().for_each(|s| self.add_snapshot(s)),
             None => {
@@ -83,12 +135,11 @@ impl State {
                     let snapshot = Snapshot {
                         volume_size: device.volume_size,
                         encrypted: device.encrypted == Some(true),
+                        kms_key_id: device.kms_key_id.clone(),
                         ..Snapshot::new(id).owned_by(&owner)
                     };
-                    if device.encrypted.is_some() {
-                        self.snapshots.insert(id.clone(), snapshot);
-                    } else {
-                        self.snapshots.entry(id.clone()).or_insert(snapshot);
+                    if device.encrypted.is_some() || !self.snapshots.contains_key(id) {
+                        self.add_snapshot(snapshot);
                     }
                 }
             }
@@ -97,10 +148,17 @@ impl State {
         self.images.insert(image.image_id.clone(), image);
     }
 
-    /// Adds a snapshot, or replaces it.
+    /// Adds a snapshot, or replaces it. Its key may be given by id or alias if it is there.
     pub fn add_snapshot(&mut self, mut snapshot: Snapshot) {
-        snapshot.owner_id.get_or_insert_with(|| self.account.clone());
-        self.snapshots.insert(snapshot.snapshot_id.clone(), snapshot);
+        snapshot
+            .owner_id
+            .get_or_insert_with(|| self.account.clone());
+        let key = snapshot.kms_key_id.as_deref().and_then(|id| self.key(id));
+        if let Some(key) = key {
+            snapshot.kms_key_id = Some(key.arn.clone());
+        }
+        self.snapshots
+            .insert(snapshot.snapshot_id.clone(), snapshot);
     }
 
     /// Adds a parameter to Parameter Store, or replaces it and counts its version up.
@@ -111,40 +169,37 @@ impl State {
         self.parameters.insert(parameter.name.clone(), parameter);
     }
 
-    /// Adds or replaces everything a seed names, and leaves the rest.
-    pub fn apply(&mut self, seed: Seed) {
-        seed.images.into_iter().for_each(|image| self.add(image));
-        for snapshot in seed.snapshots {
-            self.add_snapshot(snapshot);
-        }
-        self.deregistered.extend(seed.deregistered);
-        self.other_tags.extend(seed.other_tags);
-        for parameter in seed.parameters {
-            self.put_parameter(parameter);
-        }
-        if let Some(value) = seed.block_public_access {
-            self.block_public_access = value;
-        }
-        if let Some(value) = seed.public_image_quota {
-            self.public_image_quota = value;
-        }
-        if let Some(value) = seed.sharing_quota {
-            self.sharing_quota = value;
-        }
+    /// Adds a key, or replaces it.
+    pub fn add_key(&mut self, mut key: Key) {
+        key.complete(&self.region, &self.account);
+        self.keys.insert(key.key_id().to_owned(), key);
     }
 
-    /// Everything, in a form that [`State::apply`] takes back.
-    pub fn to_seed(&self) -> Seed {
-        Seed {
-            images: self.images.values().cloned().collect(),
-            snapshots: self.snapshots.values().cloned().collect(),
-            deregistered: self.deregistered.clone(),
-            other_tags: self.other_tags.clone(),
-            parameters: self.parameters.values().cloned().collect(),
-            block_public_access: Some(self.block_public_access),
-            public_image_quota: Some(self.public_image_quota),
-            sharing_quota: Some(self.sharing_quota),
+    /// The key of an id, an ARN, an alias, or an alias's ARN.
+    pub(crate) fn key(&self, name: &str) -> Option<&Key> {
+        let own_aliases = format!(":{}:", self.account);
+        let alias = match name.split_once(&own_aliases) {
+            Some((_, alias)) if alias.starts_with("alias/") => alias,
+            _ => name,
+        };
+        if alias.starts_with("alias/") {
+            let mut keys = self.keys.values();
+            return keys.find(|key| self.owns_key(key) && key.aliases.contains(alias));
         }
+        let key = self.keys.get(key::id_of(name))?;
+        // A bare id is one of the caller's own account.
+        let is_meant = key.arn == name || (key.key_id() == name && self.owns_key(key));
+        is_meant.then_some(key)
+    }
+
+    pub(crate) fn owns_key(&self, key: &Key) -> bool {
+        key.arn_part(4) == self.account
+    }
+
+    /// Whether what a snapshot holds is encrypted with a key that opens nothing to other accounts.
+    pub(crate) fn is_under_aws_key(&self, snapshot: &Snapshot) -> bool {
+        let key = snapshot.kms_key_id.as_deref().and_then(|id| self.key(id));
+        snapshot.encrypted && key.is_some_and(|key| key.key_manager == KeyManager::Aws)
     }
 
     pub(crate) fn owns(&self, image: &Image) -> bool {
@@ -153,7 +208,11 @@ impl State {
 
     /// Own images, public ones, and those shared with the account.
     pub(crate) fn sees(&self, image: &Image) -> bool {
-        self.owns(image) || image.launch_permissions.iter().any(|grantee| grantee.is_all() || grantee.as_str() == self.account)
+        self.owns(image)
+            || image
+                .launch_permissions
+                .iter()
+                .any(|grantee| grantee.is_all() || grantee.as_str() == self.account)
     }
 
     /// The image of that id, if it is there and the account's own.
@@ -162,91 +221,30 @@ impl State {
             return Err(ApiError::image_malformed(id));
         }
         if self.deregistered.contains(id) {
-            return Err(ApiError::new("InvalidAMIID.Unavailable", format!("The AMI ID '{id}' is no longer available")));
+            return Err(ApiError::new(
+                "InvalidAMIID.Unavailable",
+                format!("The AMI ID '{id}' is no longer available"),
+            ));
         }
-        let image = self.images.get(id).ok_or_else(|| ApiError::image_not_found(&[id]))?;
+        let image = self
+            .images
+            .get(id)
+            .ok_or_else(|| ApiError::image_not_found(&[id]))?;
         if !self.owns(image) {
             return Err(ApiError::image_not_yours(id));
         }
         Ok(image)
     }
 
-    /// What holds encrypted data, if anything: the truth of the snapshots as well as the word of the mapping.
+    /// What holds encrypted data, if anything: the truth of the snapshots as well as the word of
+    /// the mapping.
     pub(crate) fn is_encrypted(&self, image: &Image) -> bool {
         image.block_devices.iter().any(|device| {
             let snapshot = device.snapshot_id.as_ref();
             device.encrypted == Some(true)
-                || snapshot.and_then(|id| self.snapshots.get(id)).is_some_and(|snapshot| snapshot.encrypted)
+                || snapshot
+                    .and_then(|id| self.snapshots.get(id))
+                    .is_some_and(|snapshot| snapshot.encrypted)
         })
-    }
-}
-
-/// The JSON form of a state, or of additions to one. Everything may be left out.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", deny_unknown_fields, default)]
-pub struct Seed {
-    /// See [`State::images`].
-    pub images: Vec<Image>,
-    /// See [`State::snapshots`]; added after those that come with the images, so these win.
-    pub snapshots: Vec<Snapshot>,
-    /// See [`State::deregistered`].
-    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub deregistered: BTreeSet<String>,
-    /// See [`State::other_tags`].
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub other_tags: BTreeMap<String, BTreeMap<String, String>>,
-    /// See [`State::parameters`].
-    pub parameters: Vec<Parameter>,
-    /// See [`State::block_public_access`].
-    pub block_public_access: Option<BlockPublicAccess>,
-    /// See [`State::public_image_quota`].
-    pub public_image_quota: Option<usize>,
-    /// See [`State::sharing_quota`].
-    pub sharing_quota: Option<usize>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seed(json: &str) -> serde_json::Result<Seed> {
-        serde_json::from_str(json)
-    }
-
-    #[test]
-    fn an_image_needs_only_an_id() {
-        let mut state = State::new("111122223333");
-        state.apply(seed(r#"{"Images":[{"ImageId":"ami-0123456789abcdef0"}]}"#).expect("a seed"));
-        let image = &state.images["ami-0123456789abcdef0"];
-        assert!(state.owns(image));
-        assert_eq!(image.block_devices[0].encrypted, Some(false));
-        let snapshot = &state.snapshots["snap-0123456789abcdef0"];
-        assert!(!snapshot.encrypted);
-    }
-
-    #[test]
-    fn hidden_snapshots_stay_hidden_through_the_json_form() {
-        let mut state = State::new("111122223333");
-        state.apply(
-            seed(
-                r#"{"Images":[{"ImageId":"ami-00000001","Snapshots":[]},{"ImageId":"ami-00000002",
-                    "BlockDevices":[{"DeviceName":"/dev/xvda","SnapshotId":"snap-00000002","Encrypted":null}]}]}"#,
-            )
-            .expect("a seed"),
-        );
-        let json = serde_json::to_string(&state.to_seed()).expect("JSON");
-        let mut again = State::new("111122223333");
-        again.apply(seed(&json).expect("a seed"));
-        assert_eq!(again.images, state.images);
-        assert_eq!(again.snapshots, state.snapshots);
-        let ids: Vec<_> = again.snapshots.keys().collect();
-        assert_eq!(ids, ["snap-00000002"]);
-    }
-
-    #[test]
-    fn a_seed_with_a_mistake_is_refused() {
-        assert!(seed(r#"{"Images":[{"ImageId":"ami-xyz"}]}"#).is_err());
-        assert!(seed(r#"{"Images":[{"ImageId":"ami-00000001","Tag":{}}]}"#).is_err());
-        assert!(seed(r#"{"Images":[{"ImageId":"ami-00000001","LaunchPermissions":["1"]}]}"#).is_err());
     }
 }

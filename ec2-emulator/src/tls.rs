@@ -31,7 +31,11 @@ impl Tls {
         let private = PrivateKeyDer::from_pem_file(key).map_err(|error| bad(key, &error))?;
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
-            .and_then(|config| config.with_no_client_auth().with_single_cert(certificates, private))
+            .and_then(|config| {
+                config
+                    .with_no_client_auth()
+                    .with_single_cert(certificates, private)
+            })
             .map_err(|error| bad(chain, &error))?;
         Ok(Self(Arc::new(config).into()))
     }

@@ -1,23 +1,41 @@
-//! Whatever JSON an invocation brings, it is understood or an error that says where and what; never a panic.
+//! Any JSON of an invocation is understood, or an error that names the place; never a panic.
 
 #![no_main]
 
-use ami_warden::event::{Event, Origin, Surroundings, Work};
+use ami_warden_core::event::{
+    decode::IMAGE_IDS_MAX,
+    trigger::{DecodeContext, Event, EventError, Origin, Work},
+};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(event) = serde_json::from_slice::<Value>(data) else { return };
-    let _ = Origin::of(&event);
-    match Event::parse(&event, Surroundings { policy_path: Some("/ami-warden"), partition: "aws" }) {
-        Ok(Event::Job(job)) => {
-            // A request comes only by direct invocation.
-            assert!(!matches!(job.work, Work::Request(_)) || event.get("detail-type").is_none());
-            if let Work::Look { images, .. } = job.work {
-                assert!(!images.is_empty());
+    let Ok(event) = serde_json::from_slice::<Value>(data) else {
+        return;
+    };
+    let _ = Origin::from_event(&event);
+    for requests_allowed in [true, false] {
+        let context = DecodeContext {
+            policy_path: Some("/ami-warden"),
+            allow_list_parameter: Some("/security/amis"),
+            partition: "aws",
+            requests_allowed,
+        };
+        match Event::parse(&event, &context) {
+            Ok(Event::Job(job)) => match job.work {
+                // A request comes only by direct invocation, not through the rules' alias.
+                Work::Request(_) => {
+                    assert!(requests_allowed && event.get("detail-type").is_none());
+                }
+                Work::Look { images, .. } => {
+                    assert!((1..=IMAGE_IDS_MAX).contains(&images.len()));
+                }
+                Work::Sweep { also, .. } => assert!(also.len() <= IMAGE_IDS_MAX),
+            },
+            Ok(Event::Ignored { reason }) => assert!(!reason.is_empty()),
+            Err(EventError::Event(malformed) | EventError::Request(malformed)) => {
+                assert!(!malformed.path.is_empty() && !malformed.message.is_empty());
             }
         }
-        Ok(Event::Ignored { reason }) => assert!(!reason.is_empty()),
-        Err(error) => assert!(error.to_string().contains(": ")),
     }
 });

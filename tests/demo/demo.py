@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What ami-warden does, shown on a few images, on this machine alone.
 
-    make demo                                      the whole story; exits with an error if it is not as it must be
+    make demo                                      at a glance; exits with an error if it is not as it must be
+    make demo DETAILS=1                            the same, with every event, refusal and request
     make invoke EVENT=events/look.json             one event, and the answer as it is
 
 The function runs as Lambda runs it, under the real Runtime Interface Emulator. EC2 is the project's emulator, which refuses what EC2
@@ -11,6 +12,8 @@ refuses. Python's standard library is all this needs.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import signal
 import sys
@@ -18,32 +21,57 @@ import tempfile
 from pathlib import Path
 
 import show
-from world import ORGANIZATION, ROOT, SETTINGS, Trouble, World, logs
+from world import ACCOUNT, ORGANIZATION, REGION, ROOT, SETTINGS, Trouble, World, logs
 
 SHARED = "ami-0123456789abcdef0"  # the image of most files in events/
 ENCRYPTED = "ami-0fedcba9876543210"
 PRODUCT = "ami-0aaaabbbbccccdddd"
+WATERMARKED = "ami-0ddddccccbbbbaaaa"
+KEYED = "ami-0777766665555444a"
+CORRECTED = "ami-0abcabcabcabcabca"
 PENDING = "ami-0123abcd0123abcd0"
 FOREIGN = "ami-0999988887777666a"
 GUIDE = "ami-0abcdef1234567890"  # the image of the EC2 User Guide's own examples
 
 SHARE_TAG, DESCRIPTION_TAG = "ami-warden:launch-permission", "ami-warden:description"
+RELEASE_TAG, SHARED_RELEASE_TAG = "ami-warden:shared-tag:release", "ec2:SharedTag/release"
 STATUS_TAG = SETTINGS["STATUS_TAG"]
 
+ALICE, BOB = "444455556666", "222233334444"
+
+# A key that nobody outside its account can use.
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0f0f0f0f-1111-2222-3333-444455556666"
+KEY_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*", "Resource": "*"},
+    ],
+}
+KEYS = [{"Arn": KEY, "Policies": {"default": json.dumps(KEY_POLICY)}}]
+
+
+def encrypted(snapshot: str, **more: str) -> list[dict]:
+    return [{"DeviceName": "/dev/xvda", "SnapshotId": snapshot, "Encrypted": True, **more}]
+
+
+# Tags that the demo's events bring are not here yet.
 IMAGES = [
     {
         "ImageId": SHARED,
         "Name": "golden-ubuntu",
-        "Tags": {"release": "stable", SHARE_TAG: "444455556666 o-exampleorgid", DESCRIPTION_TAG: "{Name}, release {tag:release}"},
+        "Tags": {
+            "release": "stable",
+            SHARE_TAG: f"{ALICE} o-exampleorgid",
+            DESCRIPTION_TAG: "{Name}, release {tag:release}",
+            RELEASE_TAG: "{tag:release}",
+        },
     },
-    {
-        "ImageId": ENCRYPTED,
-        "Name": "payroll-server",
-        "BlockDevices": [{"DeviceName": "/dev/xvda", "SnapshotId": "snap-0fedcba9876543210", "Encrypted": True}],
-        "Tags": {SHARE_TAG: "all"},
-    },
-    {"ImageId": PRODUCT, "Name": "from-the-marketplace", "ProductCodes": ["774F4FF8"], "Tags": {SHARE_TAG: "all"}},
-    {"ImageId": PENDING, "Name": "still-being-made", "State": "pending", "Tags": {SHARE_TAG: "444455556666"}},
+    {"ImageId": ENCRYPTED, "Name": "payroll", "BlockDevices": encrypted("snap-0fedcba9876543210")},
+    {"ImageId": PRODUCT, "Name": "marketplace", "ProductCodes": ["774F4FF8"]},
+    {"ImageId": WATERMARKED, "Name": "approved-base", "Watermarks": [{"WatermarkKey": f"{ACCOUNT}:approved"}]},
+    {"ImageId": KEYED, "Name": "vault", "BlockDevices": encrypted("snap-0777766665555444a", KmsKeyId=KEY)},
+    {"ImageId": CORRECTED, "Name": "nightly"},
+    {"ImageId": PENDING, "Name": "in-the-making", "State": "pending", "Tags": {SHARE_TAG: ALICE}},
     {"ImageId": FOREIGN, "Name": "someone-elses", "OwnerId": "999988887777", "Tags": {SHARE_TAG: "all"}},
     {"ImageId": GUIDE, "Name": "by-hand"},
 ]
@@ -76,21 +104,49 @@ class Demo:
         self.rows: dict[str, list[list[str]]] = {}
         self.requests: list[tuple[str, list[dict]]] = []
 
-    def run(self) -> bool:
-        images = {image["ImageId"]: image for image in IMAGES}
-        self.world.seed(IMAGES)
+    def run(self, details: bool) -> bool:
+        """Plays the whole story, shows it at a glance, and then, if it is asked for or something is wrong, in full."""
+        told = io.StringIO()
+        with contextlib.redirect_stdout(told):
+            self.play()
+            self.count()
+        show.table(["image", "asked for", "outcome", "may launch"], list(self.rows.values()))
+        print()
+        good = self.verdict()
+        if details or not good:
+            print(told.getvalue(), end="")
+        else:
+            show.says("More: make demo DETAILS=1 shows each event, refusal and request.")
+        return good
+
+    def play(self) -> None:
+        self.world.seed(IMAGES, KEYS)
 
         self.act("ami-available.json", "EC2 says: an image has become available", event("ami-available"))
-        self.expect(SHARED, "applied", after=["444455556666", ORGANIZATION])
+        self.expect(SHARED, "applied", after=[ALICE, ORGANIZATION], besides="shared tag release=stable")
+        self.check.equal("the shared tag", self.world.image(SHARED)["Tags"].get(SHARED_RELEASE_TAG), "stable")
         self.log(event("ami-available")["id"])
 
-        named = [ENCRYPTED, PRODUCT, FOREIGN]
+        named = [ENCRYPTED, PRODUCT, WATERMARKED, FOREIGN]
         tagged = event("call-create-tags")
         tagged["detail"]["requestParameters"]["resourcesSet"]["items"] = [{"resourceId": each} for each in named]
-        self.act("call-create-tags.json", "CloudTrail says: three images were tagged \"all\"", tagged, adapted=True)
+        tagged["detail"]["requestParameters"]["tagSet"]["items"] = [{"key": SHARE_TAG, "value": "all"}]
+        self.act("call-create-tags.json", 'CloudTrail says: four images were tagged "all"', tagged, adapted=True)
+        mark = f"{ACCOUNT}:approved"
         self.expect(ENCRYPTED, "refused", ["encrypted-snapshot"], status="encrypted-snapshot:snap-0fedcba9876543210")
         self.expect(PRODUCT, "refused", ["product-code"], status="product-code:774F4FF8")
-        self.expect(FOREIGN, "skipped", asked="all (its owner's tag)")
+        self.expect(WATERMARKED, "refused", ["watermark"], status=f"watermark:{mark}")
+        self.expect(FOREIGN, "skipped", asked="all (its owner)")
+
+        self.act("tag-changed.json", "EC2 says: tags changed, on an encrypted image", tag_change(KEYED, ALICE), adapted=True)
+        self.expect(KEYED, "refused", ["key-not-shared"], status=f"key-not-shared:{ALICE}")
+
+        # The tag is corrected while the function obeys the mistaken one; no event tells it.
+        mistaken, right = f"= {BOB}", f"= {ALICE}"
+        correction = {"AddTags": {"Id": CORRECTED, "Tags": {SHARE_TAG: right}}}
+        self.world.at_call("ModifyImageAttribute", {"ImageId": CORRECTED}, correction)
+        self.act("tag-changed.json", "A tag is corrected while it is obeyed", tag_change(CORRECTED, mistaken), adapted=True)
+        self.expect(CORRECTED, "applied", after=[ALICE], wanted=[mistaken, right], besides="the corrected wish wins")
 
         created = event("call-create-image")
         created["detail"]["responseElements"]["imageId"] = PENDING
@@ -100,33 +156,30 @@ class Demo:
         for name, title, outcome, after in [
             ("guide-1-make-public", "By hand: make it public", "applied", ["all"]),
             ("guide-2-verify", "By hand: look at it", "skipped", ["all"]),
-            ("guide-3-make-private-again", "By hand: make it private again", "applied", []),
+            ("guide-3-make-private-again", "By hand: make it private", "applied", []),
         ]:
             request = event(name)
             self.act(f"{name}.json", title, request)
             self.expect(GUIDE, outcome, after=after, asked=json.dumps(request), row=title.removeprefix("By hand: "))
 
         self.act("sweep.json", "By hand: look at every image once more", event("sweep"))
-        self.check.equal("the sweep's summary", self.answer.get("Summary"), {"deferred": 1, "refused": 2, "unchanged": 1})
+        self.check.equal("the sweep's summary", self.answer.get("Summary"), {"deferred": 1, "refused": 4, "unchanged": 2})
         show.line("answer", f"Summary: {json.dumps(self.answer.get('Summary'))}")
         again = [call["Action"] for call in self.requests[-1][1] if call["Action"] in show.WRITES]
         self.check.equal("the sweep's writes", again, [])
         show.line("", "What is settled stays as it is. What was refused is refused again, its status tag stays.")
         show.line("", "No request that changes anything.")
 
-        show.heading("At a glance")
-        show.table(["image", "asked for", "outcome", "may launch before", "and after"], list(self.rows.values()), coloured=2)
-
-        show.heading("Every request that reached EC2, in order")
+        show.heading("Every request that reached EC2 and KMS, in order")
         for name, calls in self.requests:
             print(show.paint(f"events/{name}", "bold"))
             for call in calls:
                 show.request(call)
-        return self.verdict(images)
 
     def act(self, name: str, title: str, payload: dict, adapted: bool = False) -> None:
         """Sends one event and keeps what came of it."""
         show.heading(f"{title}  (events/{name}{', with the ids below' if adapted else ''})")
+        self.world.happen(payload)
         self.before = {image["ImageId"]: self.world.image(image["ImageId"]).get("LaunchPermissions", []) for image in IMAGES}
         self.answer, calls = self.world.invoke(payload)
         self.requests.append((name, calls))
@@ -143,6 +196,8 @@ class Demo:
         asked: str | None = None,
         row: str | None = None,
         status: str | None = None,
+        wanted: list[str] | None = None,
+        besides: str | None = None,
     ) -> None:
         """Shows what became of one image, and checks it against what must become of it."""
         image = self.world.image(image_id)
@@ -160,28 +215,30 @@ class Demo:
         self.first = False
         verdict = " ".join([entry.get("Outcome", "no answer").upper(), *found_codes, *filter(None, [entry.get("Reason")])])
         left = f"  {image_id}  {image['Name']}"
-        print(show.paint(left, "bold") + " " * max(2, show.WIDTH - len(left) - len(verdict)) + show.outcome(verdict))
+        print(show.paint(left, "bold") + " " * max(2, show.WIDTH - len(left) - len(verdict)) + show.outcome(verdict)[1])
         wishes = {key: value for key, value in image.get("Tags", {}).items() if key.startswith("ami-warden:")}
         if row:
             show.line("asked", asked or "")
+        if wanted:
+            wishes[SHARE_TAG] = ", then ".join(wanted)
         for index, (key, value) in enumerate(wishes.items()):
             show.line("" if index else "asked", f"{key} = {value}")
         self.tell(entry)
         if tag is not None:
             show.line("status tag", f"{STATUS_TAG} = {tag}")
         if now == before:
-            show.line("may launch", f"before and after: {show.grantees(now)}")
+            show.line("may launch", f"before and after: {show.grantees(now)}", show.colour(now))
         else:
-            show.line("may launch", f"before: {show.grantees(before)}")
-            show.line("", f"after:  {show.grantees(now)}", "green")
+            show.line("may launch", f"before: {show.grantees(before)}", show.colour(before))
+            show.line("", f"after:  {show.grantees(now)}", show.colour(now) or "green")
 
-        wanted = row or asked or wishes.get(SHARE_TAG, "")
+        if wanted is None:
+            wanted = [row or asked] if row or asked else wishes.get(SHARE_TAG, "").split()
         self.rows[f"{image_id} {row}"] = [
-            [image_id],
-            wanted.split() if row is None and asked is None else [wanted],
-            [" ".join([entry.get("Outcome", "no answer"), *found_codes, *filter(None, [entry.get("Reason")])])],
-            [show.grantee(each) for each in before] or [show.OWNER_ONLY],
-            [show.grantee(each) for each in now] or [show.OWNER_ONLY],
+            [show.plain(image["Name"])],
+            [show.plain(text) for text in wanted],
+            [show.outcome(verdict.lower()), *([show.plain(besides)] if besides else [])],
+            [show.launcher(each) for each in now] or [show.plain(show.OWNER_ONLY)],
         ]
 
     def log(self, event_id: str) -> None:
@@ -203,7 +260,7 @@ class Demo:
                     "EventId": event_id,
                 },
             ),
-            ("metrics", metrics, {"event": "metrics", "Applied": 1, "Refused": 0, "Failed": 0, "GranteesAdded": 2, "AwsCalls": 5}),
+            ("metrics", metrics, {"event": "metrics", "Applied": 1, "Refused": 0, "Failed": 0, "GranteesAdded": 2, "AwsCalls": 7}),
         ]:
             found = {key: value for key, value in (lines or [{}])[0].items() if key in expected}
             self.check.equal(f"the log's line, {label}", found, expected)
@@ -235,30 +292,45 @@ class Demo:
         for index, note in enumerate(entry.get("Notes", [])):
             show.line("" if index else "note", note)
 
-    def verdict(self, images: dict[str, dict]) -> bool:
-        """Looks once more at what EC2 has, and at what it was asked, and says whether it is as it must be."""
-        final = {image_id: self.world.image(image_id).get("LaunchPermissions", []) for image_id in images}
-        for image_id in images:
-            expected = ["444455556666", ORGANIZATION] if image_id == SHARED else []
-            self.check.equal(f"{image_id}, launch permissions in the end", final[image_id], expected)
+    def count(self) -> None:
+        """Looks once more at what EC2 has, and at what it was asked."""
+        expected = {SHARED: [ALICE, ORGANIZATION], CORRECTED: [ALICE]}
+        for image in IMAGES:
+            image_id = image["ImageId"]
+            found = self.world.image(image_id).get("LaunchPermissions", [])
+            self.check.equal(f"{image_id}, launch permissions in the end", found, expected.get(image_id, []))
         calls = [call for _, calls in self.requests for call in calls]
         writes = [call for call in calls if call["Action"] in show.WRITES]
         modified = [call["Params"]["ImageId"] for call in writes if call["Action"] == "ModifyImageAttribute"]
-        tagged = [(call["Action"], call["Params"]["ResourceId.1"]) for call in writes if call["Action"] != "ModifyImageAttribute"]
-        self.check.equal("the images that EC2 was asked to change, in order", modified, [SHARED, SHARED, GUIDE, GUIDE])
-        self.check.equal("the status tags written, in order", tagged, [("CreateTags", ENCRYPTED), ("CreateTags", PRODUCT)])
-        self.check.equal("requests that EC2 refused", [call["Action"] for call in calls if call["ErrorCode"]], [])
+        self.check.equal(
+            "the images that EC2 was asked to change, in order", modified, [SHARED, SHARED, CORRECTED, CORRECTED, GUIDE, GUIDE]
+        )
+        tagged = [(call["Params"]["ResourceId.1"], call["Params"]["Tag.1.Key"]) for call in writes if "Tag.1.Key" in call["Params"]]
+        refused = [(image_id, STATUS_TAG) for image_id in (ENCRYPTED, PRODUCT, WATERMARKED, KEYED)]
+        self.check.equal("the tags written", sorted(tagged), sorted([(SHARED, SHARED_RELEASE_TAG), *refused]))
+        self.check.equal("requests that AWS refused", [call["Action"] for call in calls if call["ErrorCode"]], [])
+        self.counts = f"{len(calls)} requests, {len(writes)} of them writes"
 
-        print()
+    def verdict(self) -> bool:
+        """Says whether it is as it must be."""
         for wrong in self.check.wrong:
-            show.says(show.paint(f"WRONG  {wrong}", "bold", "red"))
+            show.says(f"WRONG  {wrong}", "bold", "red")
         if self.check.wrong:
             return False
         show.says(
-            f"{show.paint('As it must be:', 'bold', 'green')} {self.check.done} checks of outcomes, refusals, launch permissions, status tags and the log "
-            f"passed; {len(calls)} requests to EC2, {len(writes)} of them writes ({len(tagged)} of a status tag), none refused by EC2."
+            f"As it must be: {self.check.done} checks of outcomes, refusals, launch permissions, tags and the log passed; "
+            f"{self.counts}, none refused by AWS.",
+            "green",
         )
         return True
+
+
+def tag_change(image_id: str, value: str) -> dict:
+    """The event of a changed tag, about this image."""
+    change = event("tag-changed")
+    change["resources"] = [f"arn:aws:ec2:{REGION}:{ACCOUNT}:image/{image_id}"]
+    change["detail"]["tags"] = {SHARE_TAG: value}
+    return change
 
 
 def event(name: str) -> dict:
@@ -274,7 +346,8 @@ def read_event(path: Path) -> object:
 
 def invoke(world: World, payload: object) -> bool:
     """One event: the answer as it is, and the requests to EC2. False if the invocation failed."""
-    world.seed(IMAGES + MORE_IMAGES)
+    world.seed(IMAGES + MORE_IMAGES, KEYS)
+    world.happen(payload)
     answer, calls = world.invoke(payload)
     print(json.dumps(answer, indent=2, ensure_ascii=False))
     print(show.paint("\nrequests to EC2:", "bold", "dim") + ("" if calls else " none"))
@@ -294,6 +367,7 @@ def main() -> int:
     arguments.add_argument("--emulator", type=Path, required=True, help="the built EC2 emulator")
     arguments.add_argument("--rie", type=Path, required=True, help="the Runtime Interface Emulator")
     arguments.add_argument("--event", type=Path, help="send only this event and print the answer")
+    arguments.add_argument("--details", action="store_true", help="show each event, refusal and request, too")
     options = arguments.parse_args()
     sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -303,7 +377,7 @@ def main() -> int:
         payload = read_event(options.event) if options.event else None
         with tempfile.TemporaryDirectory(prefix="ami-warden-demo-") as work, World(*programs, Path(work), SETTINGS) as world:
             try:
-                good = invoke(world, payload) if options.event else Demo(world).run()
+                good = invoke(world, payload) if options.event else Demo(world).run(options.details)
             except Trouble as trouble:
                 raise Trouble(f"{trouble}\n{logs(world.work)}") from None
             if not good and not options.event:

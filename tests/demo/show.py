@@ -1,13 +1,14 @@
-"""How the demo shows things: at most 110 columns, and colour only on a terminal."""
+"""How the demo shows things: as wide as the terminal, 80 columns elsewhere, and colour only on a terminal."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import textwrap
 
-WIDTH = 110
+WIDTH = max(40, min(shutil.get_terminal_size((80, 24)).columns, 110))
 LABEL = 11  # columns in front of what a card says
 OWNER_ONLY = "owner only"
 WRITES = ("ModifyImageAttribute", "CreateTags", "DeleteTags")
@@ -23,55 +24,78 @@ def paint(text: str, *colours: str) -> str:
     return f"\033[{';'.join(_COLOURS[colour] for colour in colours)}m{text}\033[0m"
 
 
-def outcome(text: str) -> str:
-    """An outcome in its colour; what follows its first word does not matter."""
-    return paint(text, "bold", _OUTCOMES.get(text.split(maxsplit=1)[0].lower(), "bold"))
+def plain(text: str) -> tuple[str, str]:
+    """A text as it is, and as it is shown."""
+    return text, text
+
+
+def outcome(text: str) -> tuple[str, str]:
+    """An outcome, and the same in its colour; what follows its first word does not matter."""
+    return text, paint(text, "bold", _OUTCOMES.get(text.split(maxsplit=1)[0].lower(), "bold"))
+
+
+def launcher(text: str) -> tuple[str, str]:
+    """Who may launch: public is said in red and in a word."""
+    short = grantee(text)
+    return short, paint(short, "bold", "red") if text == "all" else short
+
+
+def colour(launchers: list[str]) -> str | None:
+    return "red" if "all" in launchers else None
 
 
 def heading(text: str) -> None:
-    print(f"\n{paint(text, 'bold')}\n{paint('─' * WIDTH, 'dim')}")
+    print()
+    says(text, "bold")
+    print(paint("─" * WIDTH, "dim"))
 
 
-def says(text: str) -> None:
-    print(textwrap.fill(text, WIDTH), flush=True)
+def says(text: str, *colours: str) -> None:
+    for part in textwrap.wrap(text, WIDTH, break_on_hyphens=False):
+        print(paint(part, *colours), flush=True)
 
 
 def line(label: str, text: str, colour: str | None = None) -> None:
     """One thing a card says, wrapped beside its label."""
     colours = [colour] if colour else []
-    parts = textwrap.wrap(text, WIDTH - LABEL - 2, break_long_words=False, break_on_hyphens=False) or [""]
+    parts = textwrap.wrap(text, WIDTH - LABEL - 2, break_on_hyphens=False) or [""]
     for index, part in enumerate(parts):
         print(f"  {paint(f'{label if index == 0 else str():<{LABEL}}', 'dim')}{paint(part, *colours)}")
 
 
 def grantee(text: str) -> str:
     """A grantee, short: the end of an ARN says it."""
-    return "all (public)" if text == "all" else text.rsplit("/", 1)[-1]
+    return "PUBLIC (all)" if text == "all" else text.rsplit("/", 1)[-1]
 
 
 def grantees(texts: list[str]) -> str:
     return ", ".join(grantee(text) for text in texts) or OWNER_ONLY
 
 
-def table(head: list[str], rows: list[list[list[str]]], coloured: int) -> None:
-    """Rows of cells, each a list of lines; the column `coloured` holds outcomes."""
-    widths = [max(len(text) for cell in [[title], *(row[i] for row in rows)] for text in cell) for i, title in enumerate(head)]
+def table(head: list[str], rows: list[list[list[tuple[str, str]]]]) -> None:
+    """Rows of cells, each a list of lines: as they are, and as they are shown. Where the terminal is too narrow, one below the other."""
+    widths = [max(len(text) for text, _ in [plain(title), *(line for row in rows for line in row[i])]) for i, title in enumerate(head)]
+    if sum(widths) + 2 * len(widths) > WIDTH:
+        for row in rows:
+            for title, cell in zip(head, row):
+                line(title, ", ".join(text for text, _ in cell))
+            print()
+        return
     print("  " + paint("  ".join(f"{title:<{width}}" for title, width in zip(head, widths)).rstrip(), "dim"))
     for row in rows:
         for number in range(max(len(cell) for cell in row)):
             cells = []
-            for index, (cell, width) in enumerate(zip(row, widths)):
-                text = cell[number] if number < len(cell) else ""
-                padding = " " * (width - len(text))
-                cells.append((outcome(text) if index == coloured and number == 0 else text) + padding)
+            for cell, width in zip(row, widths):
+                text, shown = cell[number] if number < len(cell) else plain("")
+                cells.append(shown + " " * (width - len(text)))
             print("  " + "  ".join(cells).rstrip())
 
 
 def request(call: dict) -> None:
-    """One request to EC2, with its parameters as they went over the wire."""
+    """One request to AWS, with its parameters as they went over the wire."""
     write = call["Action"] in WRITES
     parameters = " ".join(f"{name}={json.dumps(value) if ' ' in value else value}" for name, value in call["Params"].items())
     error = f"  answered with {call['ErrorCode']}" if call["ErrorCode"] else ""
     text = f"{'write' if write else 'read '} {call['Action']} {parameters}{error}"
-    lines = textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="     ", break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="     ", break_on_hyphens=False)
     print("\n".join(paint(part, *(["cyan"] if write else [])) for part in lines))

@@ -21,10 +21,13 @@ ACCOUNT = "111122223333"
 REGION = "us-east-1"
 ORGANIZATION = f"arn:aws:organizations::{ACCOUNT}:organization/o-exampleorgid"
 
-# What a deployment would set: public images are allowed, one account and one organization may be let in, and refusals are tagged.
+# What a deployment would set: public images are allowed, two accounts and one organization may be let in, if they can use the key; one
+# tag may be shown to them; and refusals are tagged.
 SETTINGS = {
     "ALLOW_PUBLIC": "true",
-    "ALLOWED_GRANTEES": "444455556666 o-exampleorgid",
+    "ALLOWED_GRANTEES": "222233334444 444455556666 o-exampleorgid",
+    "SHARED_TAGS": "release",
+    "KEY_CHECK": "refuse",
     "ORGANIZATION_ARN": ORGANIZATION,
     "STATUS_TAG": "ami-warden-status",
 }
@@ -55,8 +58,18 @@ class World:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def seed(self, images: list[dict]) -> None:
-        _json(self._ec2, "POST", "/_emulator/seed", {"Images": images})
+    def seed(self, images: list[dict], keys: list[dict]) -> None:
+        self._known = {image["ImageId"] for image in images}
+        _json(self._ec2, "POST", "/_emulator/seed", {"Images": images, "Keys": keys})
+
+    def happen(self, event: object) -> None:
+        """Lets the world be as an event about tags says: the function waits for those tags."""
+        if acts := [act for act in tag_acts(event) if next(iter(act.values()))["Id"] in self._known]:
+            _json(self._ec2, "POST", "/_emulator/acts", acts)
+
+    def at_call(self, action: str, match: dict[str, str], act: dict) -> None:
+        """Does something by hand right after the next such call."""
+        _json(self._ec2, "POST", "/_emulator/triggers", {"Action": action, "Match": match, "At": "after", "Acts": [act]})
 
     def image(self, image_id: str) -> dict:
         """The image as EC2 has it now."""
@@ -64,7 +77,7 @@ class World:
         return next(image for image in images if image["ImageId"] == image_id)
 
     def invoke(self, event: object) -> tuple[object, list[dict]]:
-        """What the function answers to an event, and the requests that reached EC2 meanwhile, in their order."""
+        """What the function answers to an event, and the requests that reached AWS meanwhile, in their order."""
         _json(self._ec2, "DELETE", "/_emulator/calls")
         answer = _json(self._lambda, "POST", "/2015-03-31/functions/function/invocations", event)
         return answer, _json(self._ec2, "GET", "/_emulator/calls")
@@ -101,6 +114,24 @@ class World:
         }
         wait_for(address, spawn(self._stack, self.work, "lambda", command, environment), self.work)
         return address
+
+
+def tag_acts(event: object) -> list[dict]:
+    """What an event about tags says that has happened, as acts of the emulator; nothing for other events."""
+    detail = event.get("detail") if isinstance(event, dict) else None
+    if not isinstance(detail, dict):
+        return []
+    if event.get("detail-type") == "Tag Change on Resource":
+        images = [arn.rsplit("/", 1)[-1] for arn in event.get("resources", [])]
+        return [{"SetTags": {"Id": image, "Tags": detail.get("tags", {})}} for image in images]
+    parameters = detail.get("requestParameters") or {}
+    if detail.get("eventName") not in ("CreateTags", "DeleteTags") or detail.get("errorCode"):
+        return []
+    images = [item["resourceId"] for item in parameters["resourcesSet"]["items"]]
+    tags = {item["key"]: item.get("value", "") for item in parameters["tagSet"]["items"]}
+    if detail["eventName"] == "CreateTags":
+        return [{"AddTags": {"Id": image, "Tags": tags}} for image in images]
+    return [{"DeleteTags": {"Id": image, "Keys": list(tags)}} for image in images]
 
 
 def spawn(stack: contextlib.ExitStack, work: Path, name: str, command: list, environment: dict[str, str]) -> subprocess.Popen:

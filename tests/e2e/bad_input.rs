@@ -46,8 +46,8 @@ fn what_is_no_json_is_an_invalid_request() {
 fn json_that_asks_for_nothing_is_an_invalid_request() {
     let mut function = World::new().start();
     for (event, path, holds) in [
-        ("null", "the event", "expected an object, not null"),
-        ("[]", "the event", "expected an object, not a list"),
+        ("null", "the event", "expected an object, got null"),
+        ("[]", "the event", "expected an object, got a list"),
         ("\"x\"", "the event", "expected an object"),
         ("7", "the event", "expected an object"),
         ("{}", "the event", "ImageId, ImageIds, Sweep"),
@@ -61,7 +61,7 @@ fn json_that_asks_for_nothing_is_an_invalid_request() {
         (r#"{"Sweep": true}"#, "Sweep", "expected an object"),
         (r#"{"Sweep": {"After": "ami-1"}}"#, "Sweep.After", "\"ami-1\""),
         (r#"{"ImageIds": "ami-00000001"}"#, "ImageIds", "expected a list"),
-        (r#"{"ImageId": 7}"#, "ImageId", "expected a text, not 7"),
+        (r#"{"ImageId": 7}"#, "ImageId", "expected a string, got 7"),
     ] {
         check(&mut function, event, "InvalidRequest", path, holds);
     }
@@ -91,7 +91,7 @@ fn a_recognised_event_without_what_is_needed_is_an_invalid_event_that_names_the_
         // Null is as good as missing.
         check(&mut function, &with(name, &pointer, Some(Value::Null)), "InvalidEvent", path, "missing");
         // And so is something of another kind.
-        check(&mut function, &with(name, &pointer, Some(json!(7))), "InvalidEvent", path, "not 7");
+        check(&mut function, &with(name, &pointer, Some(json!(7))), "InvalidEvent", path, "got 7");
     }
     check(&mut function, &with("tag-changed", "/resources", Some(json!([]))), "InvalidEvent", "resources[0]", "missing");
     check(&mut function, &with("tag-changed", "/resources", None), "InvalidEvent", "resources[0]", "missing");
@@ -118,7 +118,7 @@ fn an_image_id_that_is_none_is_an_error_that_names_it_and_where_it_stands() {
         "ami-0123456789abcdef0\n",
         "ami-*",
     ] {
-        let quoted = format!("\"{id}\"");
+        let quoted = format!("{id:?}");
         let bus = |name: &str, pointer: &str| with(name, pointer, Some(json!(id)));
         check(&mut function, &bus("ami-available", "/detail/ImageId"), "InvalidEvent", "detail.ImageId", &quoted);
         let path = "detail.responseElements.imageId";
@@ -129,7 +129,7 @@ fn an_image_id_that_is_none_is_an_error_that_names_it_and_where_it_stands() {
         check(&mut function, &list.to_string(), "InvalidRequest", "ImageIds[1]", &quoted);
         let arn = format!("arn:aws:ec2:us-east-1::image/{id}");
         let tag = with("tag-changed", "/resources/0", Some(json!(arn)));
-        check(&mut function, &tag, "InvalidEvent", "resources[0]", &quoted);
+        check(&mut function, &tag, "InvalidEvent", "resources[0]", &format!("{arn:?} is not the ARN of an image"));
     }
     // Among the resources of a call only what claims to be an image must be one.
     let path = "detail.requestParameters.resourcesSet.items[3].resourceId";
@@ -156,11 +156,11 @@ fn custom_events_hold_a_look_or_a_sweep_and_nothing_else() {
         (
             json!({ "ImageId": IMAGE, "LaunchPermission": { "Remove": [{ "Group": "all" }] } }),
             "detail.LaunchPermission",
-            "direct invocation",
+            "not taken from the event bus",
         ),
-        (json!({ "ImageId": IMAGE, "Attribute": "description", "Value": "x" }), "detail.Attribute", "direct invocation"),
-        (json!({ "ImageId": IMAGE, "Description": { "Value": "x" } }), "detail.Description", "direct invocation"),
-        (json!({ "ImageId": IMAGE, "UserIds": [] }), "detail.UserIds", "direct invocation"),
+        (json!({ "ImageId": IMAGE, "Attribute": "description", "Value": "x" }), "detail.Attribute", "not taken from the event bus"),
+        (json!({ "ImageId": IMAGE, "Description": { "Value": "x" } }), "detail.Description", "not taken from the event bus"),
+        (json!({ "ImageId": IMAGE, "UserIds": [] }), "detail.UserIds", "not taken from the event bus"),
     ] {
         let event = with("custom-look", "/detail", Some(detail));
         check(&mut function, &event, "InvalidEvent", path, holds);
@@ -204,16 +204,21 @@ fn of_a_thousand_mixed_resources_every_image_is_looked_at_once() {
         .map(|image| if asking.contains(&&image.image_id) { image.tag("ami-warden:launch-permission", ALICE) } else { image })
         .fold(World::new().permissive(), World::image)
         .start();
-    let event = with("call-create-tags", "/detail/requestParameters/resourcesSet/items", Some(json!(resources)));
+    // It says nothing of the tags, which most of the images do not have.
+    let parameters = json!({ "resourcesSet": { "items": resources } });
+    let event = with("call-create-tags", "/detail/requestParameters", Some(parameters));
     let answer = function.invoke(&serde_json::from_str(&event).unwrap());
     assert_eq!(answer["Summary"], json!({ "applied": 2, "skipped": 248 }));
     let answered: Vec<_> = answer["Images"].as_array().unwrap().iter().map(|entry| entry["ImageId"].as_str().unwrap()).collect();
-    assert_eq!(answered, images);
+    // Those that were changed first.
+    let others = images.iter().filter(|id| !asking.contains(id));
+    assert_eq!(answered, asking.into_iter().chain(others).collect::<Vec<_>>());
     let reads: Vec<_> = function.emulator.calls_of("DescribeImages");
-    let asked: Vec<_> =
+    let mut asked: Vec<_> =
         reads.iter().map(|call| call.params.keys().filter(|name| name.starts_with("Filter.1.Value.")).count()).collect();
-    // EC2 takes at most 200 values for a filter.
-    assert_eq!(asked, [200, 50]);
+    asked.sort_unstable();
+    // EC2 takes at most 200 values for a filter; the two that were changed are looked at again.
+    assert_eq!(asked, [1, 1, 50, 200]);
     assert_eq!(function.emulator.writes().len(), 2);
     assert_eq!(asking.map(|id| function.grantees(id)), [[ALICE], [ALICE]]);
 }

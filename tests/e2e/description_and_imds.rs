@@ -12,7 +12,7 @@ fn described(text: &str) -> Image {
 }
 
 #[test]
-fn a_description_is_written_with_one_read_and_one_write() {
+fn a_description_is_written_with_one_read_before_one_write_and_one_after_it() {
     let mut function = World::new().image(described("stable")).start();
     let answer = function.invoke(&event("ami-available"));
     assert_eq!(
@@ -24,7 +24,8 @@ fn a_description_is_written_with_one_read_and_one_write() {
             "Refusals": []
         })
     );
-    assert_eq!(function.requests(), [describe(IMAGE), modify(IMAGE, [("Description.Value", "stable")])]);
+    let steps = [describe(IMAGE), modify(IMAGE, [("Description.Value", "stable")]), describe(IMAGE)];
+    assert_eq!(function.requests(), steps);
     assert_eq!(function.emulator.image(IMAGE).unwrap().description.as_deref(), Some("stable"));
 }
 
@@ -35,7 +36,8 @@ fn a_description_as_wanted_is_left_alone_and_another_one_is_replaced() {
     assert_eq!(function.requests(), [describe(IMAGE)]);
     function.emulator.add(described("stable").description("Stable"));
     assert_eq!(function.look()["Changes"], json!([{ "Attribute": "description", "From": "Stable", "To": "stable" }]));
-    assert_eq!(function.requests(), [describe(IMAGE), modify(IMAGE, [("Description.Value", "stable")])]);
+    let steps = [describe(IMAGE), modify(IMAGE, [("Description.Value", "stable")]), describe(IMAGE)];
+    assert_eq!(function.requests(), steps);
 }
 
 #[test]
@@ -115,7 +117,8 @@ fn imds_support_is_set_once_and_then_left_alone() {
             "Refusals": []
         })
     );
-    assert_eq!(function.requests(), [describe(IMAGE), modify(IMAGE, [("ImdsSupport.Value", "v2.0")])]);
+    let steps = [describe(IMAGE), modify(IMAGE, [("ImdsSupport.Value", "v2.0")]), describe(IMAGE)];
+    assert_eq!(function.requests(), steps);
     assert_eq!(function.look()["Outcome"], "unchanged");
     assert_eq!(function.requests(), [describe(IMAGE)]);
 }
@@ -166,7 +169,6 @@ fn a_mistyped_key_is_refused_by_its_full_name_even_when_empty_and_the_rest_goes_
         "ami-warden:launch-permissions",
         "ami-warden:Description",
         "ami-warden:description:a",
-        "ami-warden:hold ",
         "ami-warden:",
         "ami-warden:imds_support",
     ] {
@@ -176,7 +178,8 @@ fn a_mistyped_key_is_refused_by_its_full_name_even_when_empty_and_the_rest_goes_
             assert_eq!(refusals(&entry), [(key.to_owned(), "invalid-directive".to_owned(), key.to_owned())]);
             assert!(refusal_message(&entry, "invalid-directive").contains(&format!("\"{key}\"")));
             assert_holds(&entry, &json!({ "Outcome": "applied" }));
-            assert_eq!(function.requests(), [describe(IMAGE), modify(IMAGE, [("Description.Value", "new")])], "{key}");
+            let steps = [describe(IMAGE), modify(IMAGE, [("Description.Value", "new")]), describe(IMAGE)];
+            assert_eq!(function.requests(), steps, "{key}");
         }
     }
     // Alone it is a refusal as well, and no lack of directives.
@@ -196,13 +199,7 @@ fn what_is_refused_of_one_attribute_leaves_the_others_alone() {
     assert_eq!(entry["Changes"][0]["Attribute"], "launchPermission");
     let attributes: Vec<_> = refusals(&entry).into_iter().map(|(attribute, ..)| attribute).collect();
     assert_eq!(attributes, ["description", "imdsSupport"]);
-    assert_eq!(
-        function.requests(),
-        [
-            describe(IMAGE),
-            describe_permissions(IMAGE),
-            modify(IMAGE, [("LaunchPermission.Add.1.UserId", ALICE)]),
-            describe_permissions(IMAGE),
-        ]
-    );
+    let write = vec![modify(IMAGE, [("LaunchPermission.Add.1.UserId", ALICE)])];
+    let steps = [vec![describe(IMAGE)], vec![describe_permissions(IMAGE)], write, read_back(IMAGE)];
+    assert_steps(function.requests(), steps);
 }

@@ -28,6 +28,11 @@ fn list() -> Vec<String> {
         .into()
 }
 
+/// The image as the tag events say that it is, and shared accordingly.
+fn settled() -> Image {
+    share(ALICE).tag("Name", "golden").granted(ALICE)
+}
+
 fn from_bus(source: &str, detail_type: &str, detail: &Value) -> Value {
     let mut event = event("ami-available");
     event["source"] = source.into();
@@ -45,19 +50,21 @@ fn with_detail(name: &str, key: &str, value: Value) -> Value {
 
 #[test]
 fn every_event_sets_off_what_the_table_says() {
-    // The other image is not there, and neither has directives: one read is all that happens.
-    let mut function = World::new().image(Image::new(IMAGE)).start();
+    // The other image is not there. This one has no directives, so that one read is all that happens, or it is settled and has the
+    // tags that the event tells of, so that its permissions are read too.
+    let mut function = World::new().start();
     let look = || vec![vec![describe(IMAGE)]];
+    let look_at_settled = || vec![vec![describe(IMAGE)], vec![describe_permissions(IMAGE)]];
     let look_at_both = || vec![vec![describe_both()]];
     for (name, trigger, steps) in [
         ("ami-available", "ec2-ami-state-change", look()),
         ("call-create-image", "cloudtrail", look()),
         ("call-copy-image", "cloudtrail", look()),
         ("call-register-image", "cloudtrail", look()),
-        ("call-create-tags", "cloudtrail", look()),
+        ("call-create-tags", "cloudtrail", look_at_settled()),
         ("call-delete-tags", "cloudtrail", look()),
-        ("call-create-tags-mixed-resources", "cloudtrail", look_at_both()),
-        ("tag-changed", "tag-change", look()),
+        ("call-create-tags-mixed-resources", "cloudtrail", [look_at_both(), vec![vec![describe_permissions(IMAGE)]]].concat()),
+        ("tag-changed", "tag-change", look_at_settled()),
         ("tag-deleted", "tag-change", look()),
         ("scheduled-rule", "schedule", vec![list()]),
         ("scheduled-scheduler", "schedule", vec![list()]),
@@ -68,12 +75,14 @@ fn every_event_sets_off_what_the_table_says() {
         ("sweep", "request", vec![list()]),
         ("sweep-after", "request", vec![list()]),
     ] {
+        let tagged = ["call-create-tags", "call-create-tags-mixed-resources", "tag-changed"].contains(&name);
+        function.emulator.add(if tagged { settled() } else { Image::new(IMAGE) });
         let answer = function.invoke(&event(name));
         assert_eq!((&answer["Trigger"], &answer["DryRun"]), (&json!(trigger), &json!(false)), "{name}");
         assert_eq!(answer.get("Reason"), None, "{name}");
         assert_steps(function.requests(), steps);
     }
-    // Both images of one event are answered, in its order.
+    // Both images of one event are answered.
     let answer = function.invoke(&event("look-at-several"));
     let reasons: Vec<_> =
         answer["Images"].as_array().unwrap().iter().map(|entry| (&entry["ImageId"], &entry["Reason"])).collect();
@@ -146,7 +155,7 @@ fn everything_else_is_ignored() {
 
 #[test]
 fn details_are_read_tolerantly_and_the_envelope_may_lack_what_is_not_needed() {
-    let mut function = World::new().image(Image::new(IMAGE)).start();
+    let mut function = World::new().image(settled()).start();
     for name in ["ami-available", "call-create-tags", "call-create-image", "tag-changed", "custom-look"] {
         let mut event = event(name);
         let envelope = event.as_object_mut().unwrap();
@@ -159,7 +168,7 @@ fn details_are_read_tolerantly_and_the_envelope_may_lack_what_is_not_needed() {
             event["detail"]["unheard-of"] = json!({ "a": [null, 1.5] });
         }
         assert_eq!(function.invoke(&event)["Images"][0]["ImageId"], IMAGE, "{name}");
-        assert_eq!(function.requests(), [describe(IMAGE)], "{name}");
+        assert_eq!(function.requests(), [describe(IMAGE), describe_permissions(IMAGE)], "{name}");
     }
 }
 
@@ -205,18 +214,10 @@ fn an_image_that_is_not_visible_yet_is_waited_for_after_the_events_that_say_it_e
             }
         });
         assert_eq!(function.invoke(&event(name))["Summary"], json!({ "applied": 1 }), "{name}");
-        assert_eq!(
-            function.requests(),
-            [
-                describe(IMAGE),
-                describe(IMAGE),
-                describe(IMAGE),
-                describe_permissions(IMAGE),
-                modify(IMAGE, [("LaunchPermission.Add.1.UserId", ALICE)]),
-                describe_permissions(IMAGE),
-            ],
-            "{name}"
-        );
+        let looks = [describe(IMAGE), describe(IMAGE), describe(IMAGE), describe_permissions(IMAGE)];
+        let write = modify(IMAGE, [("LaunchPermission.Add.1.UserId", ALICE)]);
+        let steps = looks.into_iter().chain([write]).map(|request| vec![request]).chain([read_back(IMAGE)]);
+        assert_steps(function.requests(), steps);
     }
 }
 
@@ -226,7 +227,8 @@ fn an_image_still_read_as_pending_is_waited_for_after_available() {
     function.emulator.fault(Fault::new("DescribeImages", FaultKind::Stale).times(2));
     function.emulator.edit(|state| state.images.get_mut(IMAGE).unwrap().state = ImageState::Available);
     assert_eq!(function.invoke(&event("ami-available"))["Summary"], json!({ "applied": 1 }));
-    assert_eq!(function.counts()["DescribeImages"], 3);
+    // Two stale looks, the one that shows it, and the one after the write.
+    assert_eq!(function.counts()["DescribeImages"], 4);
     assert_eq!(function.grantees(IMAGE), [ALICE]);
 }
 

@@ -30,15 +30,9 @@ fn an_available_image_is_shared_as_its_tag_says() {
             "Summary": { "applied": 1 }
         })
     );
-    assert_eq!(
-        function.requests(),
-        [
-            describe(IMAGE),
-            describe_permissions(IMAGE),
-            format!("ModifyImageAttribute ImageId={IMAGE} LaunchPermission.Add.1.UserId=444455556666"),
-            describe_permissions(IMAGE),
-        ]
-    );
+    let write = format!("ModifyImageAttribute ImageId={IMAGE} LaunchPermission.Add.1.UserId=444455556666");
+    let steps = [vec![describe(IMAGE)], vec![describe_permissions(IMAGE)], vec![write], read_back(IMAGE)];
+    assert_steps(function.requests(), steps);
     assert_eq!(function.grantees(IMAGE), ["444455556666"]);
 }
 

@@ -16,6 +16,7 @@ mod logs;
 mod order;
 mod order_of_events;
 mod policy;
+mod recipients;
 mod security;
 mod settings;
 mod sweep;

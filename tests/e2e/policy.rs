@@ -1,8 +1,10 @@
 //! Groups, rules and the allow-list from Parameter Store.
 
-use ec2_emulator::{Config, Fault, Image, ParameterType};
-use serde_json::json;
 use std::time::Duration;
+
+use chrono::Utc;
+use ec2_emulator::{Config, Fault, Image, ParameterType};
+use serde_json::{Value, json};
 
 use crate::world::*;
 
@@ -28,6 +30,13 @@ fn a_group_stands_for_its_members_and_for_those_of_groups_it_names() {
     assert_eq!(function.grantees(IMAGE), ["222233334444", "444455556666"]);
 }
 
+/// The event of a parameter that was changed in this moment.
+fn changed_now() -> Value {
+    let mut event = event("parameter-changed");
+    event["time"] = json!(Utc::now().format("%Y-%m-%dT%H:%M:%SZ").to_string());
+    event
+}
+
 #[test]
 fn adding_an_account_to_a_group_reaches_every_existing_image() {
     let mut function = world(&[("groups/engineering", "444455556666")]).start();
@@ -35,9 +44,9 @@ fn adding_an_account_to_a_group_reaches_every_existing_image() {
     for id in &ids {
         function.emulator.add(Image::new(id).tag("ami-warden:launch-permission", "@engineering"));
     }
-    assert_eq!(function.invoke(&event("parameter-changed"))["Summary"], json!({ "applied": 20 }));
+    assert_eq!(function.invoke(&changed_now())["Summary"], json!({ "applied": 20 }));
     function.emulator.put_parameter("/ami-warden/groups/engineering", "444455556666,222233334444", ParameterType::StringList);
-    assert_eq!(function.invoke(&event("parameter-changed"))["Summary"], json!({ "applied": 20 }));
+    assert_eq!(function.invoke(&changed_now())["Summary"], json!({ "applied": 20 }));
     for id in &ids {
         assert_eq!(function.grantees(id), ["222233334444", "444455556666"]);
     }

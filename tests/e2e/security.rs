@@ -35,6 +35,12 @@ fn no_tag_or_name_forges_a_log_line_or_reaches_a_terminal() {
     }
     for line in log_of(poisoned().setting("AWS_LAMBDA_LOG_FORMAT", "Text").start()) {
         assert!(!line.chars().any(char::is_control), "{line:?}");
+        if line.starts_with('{') {
+            // A metric, which is a bare JSON line in either format.
+            let line: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            assert!(line["_aws"].is_object(), "{line:#}");
+            continue;
+        }
         let (timestamp, rest) = line.split_once(' ').unwrap();
         assert!(timestamp.parse::<chrono::DateTime<chrono::Utc>>().is_ok() && rest.contains('{'), "{line}");
     }

@@ -25,7 +25,7 @@ fn check_bad(settings: &[(&str, &str)], variable: &str, allowed: &str) {
 fn a_bad_setting_stops_the_start_and_is_named_with_its_value_and_what_is_allowed() {
     for (variable, value, allowed) in [
         ("TAG_PREFIX", "aws:ami:", "belong to AWS"),
-        ("TAG_PREFIX", "ec2:SharedTag/x", "other accounts"),
+        ("TAG_PREFIX", "ec2:SharedTag/x", "another account's words"),
         ("TAG_PREFIX", "ami*", "letters, digits"),
         ("ALLOW_PUBLIC", "yes", "true or false"),
         ("ALLOW_PUBLIC", "TRUE", "true or false"),
@@ -33,12 +33,11 @@ fn a_bad_setting_stops_the_start_and_is_named_with_its_value_and_what_is_allowed
         ("ALLOWED_GRANTEES", "444455556666 @team", "@team"),
         ("ALLOWED_GRANTEES", "44445555666", "12 digits"),
         ("ALLOWED_GRANTEES", "o-exampleorgid", "ORGANIZATION_ARN"),
-        ("ALLOWED_GRANTEES", "-444455556666", "\"-444455556666\""),
         ("ALLOWED_GRANTEES_PARAMETER", "a b", "name of a parameter"),
         ("ORGANIZATION_ARN", "o-exampleorgid", "arn:PARTITION:organizations::ACCOUNT:organization/o-"),
         ("ORGANIZATION_ARN", UNIT, "organization/o-"),
-        ("POLICY_PATH", "ami-warden", "begins with /"),
-        ("POLICY_PATH", "/", "root"),
+        ("POLICY_PATH", "ami-warden", "/ and a name behind it"),
+        ("POLICY_PATH", "/", "a name behind it"),
         ("MAX_REMOVALS", "-1", "0 or more"),
         ("MAX_REMOVALS", "1.5", "0 or more"),
         ("MAX_REMOVALS", "unlimited", "0 or more"),
@@ -93,7 +92,8 @@ fn the_tag_prefix_decides_which_tags_are_directives() {
     let mut function = World::new().setting("TAG_PREFIX", "team/").image(image).start();
     let entry = function.look();
     assert_eq!(refusals(&entry), [("team/typo".to_owned(), "invalid-directive".to_owned(), "team/typo".to_owned())]);
-    assert_eq!(function.requests(), [describe(IMAGE), modify(IMAGE, [("Description.Value", "this")])]);
+    let write = modify(IMAGE, [("Description.Value", "this")]);
+    assert_eq!(function.requests(), [describe(IMAGE), write, describe(IMAGE)]);
     // A sweep asks for tags with this prefix.
     function.invoke(&event("sweep"));
     let filters: Vec<_> =
@@ -108,7 +108,9 @@ fn max_removals_limits_each_image_for_itself() {
     let mut function = world.image(image("ami-00000003").granted(ALICE)).start();
     let answer = function.invoke(&json!({ "ImageIds": ["ami-00000001", "ami-00000002", "ami-00000003"] }));
     assert_eq!(answer["Summary"], json!({ "applied": 2, "refused": 1 }));
-    assert_eq!(codes(&answer["Images"][2]), ["too-many-removals"]);
+    // What was refused comes first.
+    assert_eq!(answer["Images"][0]["ImageId"], "ami-00000003");
+    assert_eq!(codes(&answer["Images"][0]), ["too-many-removals"]);
 }
 
 #[test]

@@ -85,6 +85,7 @@ impl World {
             log,
             readers,
             invocations: 0,
+            alias: None,
         }
     }
 }
@@ -148,10 +149,7 @@ fn serve(server: &Server, next: &Receiver<Invocation>, answers: &Sender<Answered
                 let response = Response::from_string(invocation.event)
                     .with_header(header("lambda-runtime-aws-request-id", &invocation.request_id))
                     .with_header(header("lambda-runtime-deadline-ms", &invocation.deadline_ms.to_string()))
-                    .with_header(header(
-                        "lambda-runtime-invoked-function-arn",
-                        "arn:aws:lambda:us-east-1:111122223333:function:ami-warden",
-                    ));
+                    .with_header(header("lambda-runtime-invoked-function-arn", &invocation.function_arn));
                 let _ = request.respond(response);
             }
             (Method::Post, kind @ ("response" | "error")) => {
@@ -176,7 +174,11 @@ struct Invocation {
     event: String,
     request_id: String,
     deadline_ms: u128,
+    function_arn: String,
 }
+
+/// The ARN by which the function is invoked, without an alias.
+const FUNCTION_ARN: &str = "arn:aws:lambda:us-east-1:111122223333:function:ami-warden";
 
 type Answered = Result<Value, Failed>;
 
@@ -199,9 +201,15 @@ pub struct Function {
     log: Arc<Mutex<Vec<String>>>,
     readers: Vec<JoinHandle<()>>,
     invocations: usize,
+    alias: Option<String>,
 }
 
 impl Function {
+    /// From now on the function is invoked by this alias; by none to begin with.
+    pub fn invoke_by_alias(&mut self, alias: &str) {
+        self.alias = Some(alias.to_owned());
+    }
+
     /// Invokes the function with plenty of time and expects an answer.
     #[track_caller]
     pub fn invoke(&mut self, event: &Value) -> Value {
@@ -234,7 +242,9 @@ impl Function {
         self.invocations += 1;
         let request_id = format!("request-{}", self.invocations);
         let events = self.events.as_ref().unwrap();
-        events.send(Invocation { event: event.to_owned(), request_id, deadline_ms }).unwrap();
+        let alias = self.alias.as_ref().map(|alias| format!(":{alias}")).unwrap_or_default();
+        let function_arn = format!("{FUNCTION_ARN}{alias}");
+        events.send(Invocation { event: event.to_owned(), request_id, deadline_ms, function_arn }).unwrap();
     }
 
     /// Kills the process, as when a sandbox is lost, and starts a fresh one beside the same EC2.
@@ -393,6 +403,11 @@ pub fn describe(image: &str) -> String {
 /// The request that reads an image's launch permissions.
 pub fn describe_permissions(image: &str) -> String {
     format!("DescribeImageAttribute Attribute=launchPermission ImageId={image}")
+}
+
+/// The requests after the last write of launch permissions: the image and its permissions are read again, at the same time.
+pub fn read_back(image: &str) -> Vec<String> {
+    vec![describe(image), describe_permissions(image)]
 }
 
 /// The only snapshot of the image of most tests.

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+#[derive(Clone)]
 pub struct Client {
     address: SocketAddr,
+    access_key_id: &'static str,
+    patience: Duration,
 }
 
 #[derive(Debug)]
@@ -17,19 +20,42 @@ pub struct Answer {
 }
 
 pub fn signature(region: &str, service: &str) -> String {
+    signature_by("AKIDEXAMPLE", region, service)
+}
+
+fn signature_by(access_key_id: &str, region: &str, service: &str) -> String {
     format!(
-        "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260325/{region}/{service}/aws4_request, \
+        "AWS4-HMAC-SHA256 Credential={access_key_id}/20260325/{region}/{service}/aws4_request, \
          SignedHeaders=host;x-amz-date, Signature=0000"
     )
 }
 
 pub fn form(parameters: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish()
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(parameters)
+        .finish()
 }
 
 impl Client {
     pub fn new(address: SocketAddr) -> Self {
-        Self { address }
+        Self {
+            address,
+            access_key_id: "AKIDEXAMPLE",
+            patience: Duration::from_secs(20),
+        }
+    }
+
+    /// The same, waiting so long for an answer.
+    pub fn patient_for(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The same with another access key.
+    pub fn signing_as(self, access_key_id: &'static str) -> Self {
+        Self {
+            access_key_id,
+            ..self
+        }
     }
 
     /// A signed EC2 call that gets an answer.
@@ -40,7 +66,7 @@ impl Client {
     pub fn try_ec2(&self, action: &str, parameters: &[(&str, &str)]) -> io::Result<Answer> {
         let mut all = vec![("Action", action), ("Version", "2016-11-15")];
         all.extend(parameters);
-        let signature = signature("us-east-1", "ec2");
+        let signature = signature_by(self.access_key_id, "us-east-1", "ec2");
         self.send("POST", "/", &[("Authorization", &signature)], &form(&all))
     }
 
@@ -53,27 +79,52 @@ impl Client {
 
     /// A signed Systems Manager call.
     pub fn ssm(&self, operation: &str, body: &Value) -> Answer {
-        let signature = signature("us-east-1", "ssm");
-        let target = format!("AmazonSSM.{operation}");
-        let headers = [("Authorization", &*signature), ("X-Amz-Target", &target)];
-        self.send("POST", "/", &headers, &body.to_string()).expect("an answer")
+        self.json("ssm", &format!("AmazonSSM.{operation}"), body)
+    }
+
+    /// A signed KMS call.
+    pub fn kms(&self, operation: &str, body: &Value) -> Answer {
+        self.json("kms", &format!("TrentService.{operation}"), body)
+    }
+
+    fn json(&self, service: &str, target: &str, body: &Value) -> Answer {
+        let signature = signature_by(self.access_key_id, "us-east-1", service);
+        let headers = [("Authorization", &*signature), ("X-Amz-Target", target)];
+        self.send("POST", "/", &headers, &body.to_string())
+            .expect("an answer")
     }
 
     /// A request to the control API.
     pub fn control(&self, method: &str, resource: &str, body: &str) -> Answer {
-        self.send(method, &format!("/_emulator/{resource}"), &[], body).expect("an answer")
+        self.send(method, &format!("/_emulator/{resource}"), &[], body)
+            .expect("an answer")
     }
 
-    pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> io::Result<Answer> {
+    pub fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> io::Result<Answer> {
         let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(self.patience))?;
         write_request(&mut stream, method, target, headers, body)?;
         read_answer(&mut BufReader::new(stream))
     }
 }
 
-pub fn write_request(stream: &mut TcpStream, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> io::Result<()> {
-    let mut request = format!("{method} {target} HTTP/1.1\r\nhost: emulator\r\ncontent-length: {}\r\n", body.len());
+pub fn write_request(
+    stream: &mut TcpStream,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> io::Result<()> {
+    let mut request = format!(
+        "{method} {target} HTTP/1.1\r\nhost: emulator\r\ncontent-length: {}\r\n",
+        body.len()
+    );
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -139,6 +190,11 @@ impl Answer {
 
     #[track_caller]
     pub fn assert_refused(&self, status: u16, code: &str) {
-        assert_eq!((self.status, self.text("Code")), (status, Some(code)), "{}", self.body);
+        assert_eq!(
+            (self.status, self.text("Code")),
+            (status, Some(code)),
+            "{}",
+            self.body
+        );
     }
 }

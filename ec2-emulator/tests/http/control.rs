@@ -1,5 +1,6 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use ec2_emulator::Image;
 use serde_json::{Value, json};
@@ -16,7 +17,9 @@ fn what_is_seeded_is_there_and_can_be_read_back() {
             "State": "available",
             "Tags": { "k": "v" },
             "OwnerId": "111122223333",
-            "BlockDevices": [{ "DeviceName": "/dev/xvda", "SnapshotId": "snap-00000001", "Encrypted": null }],
+            "BlockDevices": [{
+                "DeviceName": "/dev/xvda", "SnapshotId": "snap-00000001", "Encrypted": null
+            }],
             "ProductCodes": ["a1b2"],
             "LaunchPermissions": ["all", FRIEND],
         }],
@@ -24,7 +27,9 @@ fn what_is_seeded_is_there_and_can_be_read_back() {
         "BlockPublicAccess": "block-new-sharing",
         "PublicImageQuota": 7,
     });
-    client.control("POST", "seed", &seed.to_string()).assert_ok();
+    client
+        .control("POST", "seed", &seed.to_string())
+        .assert_ok();
     let image = emulator.image(ID).expect("seeded");
     assert_eq!(image.grantees(), [FRIEND, "all"]);
     assert_eq!(image.block_devices[0].encrypted, None);
@@ -47,7 +52,9 @@ fn a_reset_goes_back_to_the_beginning() {
 #[test]
 fn calls_can_be_read_and_forgotten() {
     let (_emulator, client) = with([]);
-    client.ec2("DescribeImages", &[("Owner.1", "self")]).assert_ok();
+    client
+        .ec2("DescribeImages", &[("Owner.1", "self")])
+        .assert_ok();
     let calls = client.control("GET", "calls", "").json();
     assert_eq!(calls[0]["Action"], "DescribeImages");
     assert_eq!(calls[0]["Params"], json!({ "Owner.1": "self" }));
@@ -59,12 +66,27 @@ fn calls_can_be_read_and_forgotten() {
 #[test]
 fn faults_can_be_put_in_place_one_or_many() {
     let (_emulator, client) = with([]);
-    let one = json!({ "Action": "DescribeImages", "Kind": { "Error": { "Code": "InternalError" } } });
-    client.control("POST", "faults", &one.to_string()).assert_ok();
-    client.ec2("DescribeImages", &[]).assert_refused(500, "InternalError");
-    let many = json!([one, { "Action": "*", "Times": "forever", "Kind": { "Latency": { "Ms": 1 } } }]);
-    client.control("POST", "faults", &many.to_string()).assert_ok();
-    assert_eq!(client.control("GET", "faults", "").json().as_array().map(Vec::len), Some(2));
+    let one =
+        json!({ "Action": "DescribeImages", "Kind": { "Error": { "Code": "InternalError" } } });
+    client
+        .control("POST", "faults", &one.to_string())
+        .assert_ok();
+    client
+        .ec2("DescribeImages", &[])
+        .assert_refused(500, "InternalError");
+    let many =
+        json!([one, { "Action": "*", "Times": "forever", "Kind": { "Latency": { "Ms": 1 } } }]);
+    client
+        .control("POST", "faults", &many.to_string())
+        .assert_ok();
+    assert_eq!(
+        client
+            .control("GET", "faults", "")
+            .json()
+            .as_array()
+            .map(Vec::len),
+        Some(2)
+    );
     client.control("DELETE", "faults", "").assert_ok();
     client.ec2("DescribeImages", &[]).assert_ok();
 }
@@ -73,11 +95,35 @@ fn faults_can_be_put_in_place_one_or_many() {
 fn a_parameter_can_be_put() {
     let (_emulator, client) = with([]);
     let parameter = |value| json!({ "Name": "/p/rules", "Value": value }).to_string();
-    client.control("PUT", "parameter", &parameter("[]")).assert_ok();
-    client.control("PUT", "parameter", &parameter("[1]")).assert_ok();
-    let answer = client.ssm("GetParameter", &json!({ "Name": "/p/rules" })).json();
+    client
+        .control("PUT", "parameter", &parameter("[]"))
+        .assert_ok();
+    client
+        .control("PUT", "parameter", &parameter("[1]"))
+        .assert_ok();
+    let answer = client
+        .ssm("GetParameter", &json!({ "Name": "/p/rules" }))
+        .json();
     assert_eq!(answer["Parameter"]["Value"], "[1]");
     assert_eq!(answer["Parameter"]["Version"], 2);
+}
+
+#[test]
+fn latency_and_pages_change_while_it_runs() {
+    let (_emulator, client) = with((1..=6).map(|n| Image::new(format!("ami-{n:08x}"))));
+    let put = |body: &str| client.control("PUT", "settings", body).assert_ok();
+    let page = || {
+        let began = Instant::now();
+        let answer = client.ec2("DescribeImages", &[("MaxResults", "1000")]);
+        let is_slow = began.elapsed() >= Duration::from_millis(100);
+        (answer.texts("imageId").len(), is_slow)
+    };
+    put(r#"{"LatencyMs":100,"LargestPage":2}"#);
+    assert_eq!(page(), (2, true));
+    put(r#"{"LargestPage":0}"#);
+    assert_eq!(page(), (6, true));
+    put(r#"{"LatencyMs":0}"#);
+    assert_eq!(page().0, 6);
 }
 
 #[test]
@@ -88,6 +134,8 @@ fn mistakes_are_answered_in_json() {
         ("POST", "seed", r#"{"Image":[]}"#, 400),
         ("POST", "faults", r#"{"Action":"A"}"#, 400),
         ("PUT", "seed", "{}", 405),
+        ("GET", "settings", "", 405),
+        ("PUT", "settings", r#"{"Latency":1}"#, 400),
         ("GET", "nothing", "", 404),
     ] {
         let answer = client.control(method, resource, body);
@@ -115,12 +163,21 @@ fn the_process_says_where_it_listens() {
     process.kill().expect("it runs");
     process.wait().expect("it ends");
     assert_eq!(answer.text("imageOwnerId"), Some(FRIEND));
-    assert_eq!(ready["Url"], json!(format!("http://{}", ready["Address"].as_str().unwrap_or_default())));
+    assert_eq!(
+        ready["Url"],
+        json!(format!(
+            "http://{}",
+            ready["Address"].as_str().unwrap_or_default()
+        ))
+    );
 }
 
 #[test]
 fn the_process_refuses_options_it_does_not_know() {
-    let output = Command::new(env!("CARGO_BIN_EXE_ec2-emulator")).args(["--latency", "1"]).output().expect("it starts");
+    let output = Command::new(env!("CARGO_BIN_EXE_ec2-emulator"))
+        .args(["--latency", "1"])
+        .output()
+        .expect("it starts");
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("--latency is no option"));
 }

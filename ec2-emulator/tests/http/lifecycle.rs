@@ -21,7 +21,9 @@ fn a_deregistered_image_is_an_empty_answer_and_cannot_be_modified() {
     let answer = client.ec2("DescribeImages", &[("ImageId.1", ID)]);
     answer.assert_ok();
     assert!(answer.texts("imageId").is_empty());
-    client.modify(&[("Description.Value", "x")]).assert_refused(400, "InvalidAMIID.Unavailable");
+    client
+        .modify(&[("Description.Value", "x")])
+        .assert_refused(400, "InvalidAMIID.Unavailable");
     assert!(emulator.edit(|state| state.snapshots.is_empty()));
 }
 
@@ -29,7 +31,9 @@ fn a_deregistered_image_is_an_empty_answer_and_cannot_be_modified() {
 fn only_an_own_image_can_be_disabled_or_deregistered() {
     let (emulator, client) = with([Image::new(ID).owned_by(FRIEND).granted("all")]);
     for action in ["EnableImage", "DisableImage", "DeregisterImage"] {
-        client.ec2(action, &[("ImageId", ID)]).assert_refused(400, "AuthFailure");
+        client
+            .ec2(action, &[("ImageId", ID)])
+            .assert_refused(400, "AuthFailure");
     }
     assert!(emulator.image(ID).is_some());
 }
@@ -38,7 +42,9 @@ fn only_an_own_image_can_be_disabled_or_deregistered() {
 fn a_dry_run_changes_nothing() {
     let (emulator, client) = with([Image::new(ID)]);
     for action in ["EnableImage", "DisableImage", "DeregisterImage"] {
-        client.ec2(action, &[("ImageId", ID), ("DryRun", "true")]).assert_refused(412, "DryRunOperation");
+        client
+            .ec2(action, &[("ImageId", ID), ("DryRun", "true")])
+            .assert_refused(412, "DryRunOperation");
     }
     let state = emulator.image(ID).expect("still there").state;
     assert_eq!(state, ImageState::Available);

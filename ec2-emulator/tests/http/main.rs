@@ -1,14 +1,22 @@
 //! The emulator over real HTTP, with a client that knows nothing of it but the wire.
 
+mod acts;
 mod client;
 mod control;
+mod deprecation;
 mod describe;
 mod faults;
+mod gates;
+mod keys;
+mod lags;
 mod lifecycle;
 mod modify;
 mod parameters;
 mod protocol;
+mod snapshots;
+mod spoilt;
 mod tags;
+mod usage;
 
 use client::Client;
 use ec2_emulator::{Config, Emulator, Image};

@@ -1,0 +1,82 @@
+//! The results of Amazon Inspector's scan of an image, as `DescribeImages` shows them.
+
+use std::{fmt, str::FromStr};
+
+/// How severe a finding is; `None` is below the lowest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// No finding at all.
+    None,
+    /// `informational`
+    Informational,
+    /// `low`
+    Low,
+    /// `medium`
+    Medium,
+    /// `high`
+    High,
+    /// `critical`
+    Critical,
+}
+
+impl Severity {
+    /// Every severity, from the lowest.
+    pub const ALL: [Self; 6] =
+        [Self::None, Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// EC2's label, or `none`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Informational => "informational",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that is not a severity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected none, informational, low, medium, high or critical")]
+pub struct NotASeverity;
+
+impl FromStr for Severity {
+    type Err = NotASeverity;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|severity| severity.as_str() == text).ok_or(NotASeverity)
+    }
+}
+
+/// Whether an image was scanned, and the worst finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scan {
+    /// `DescribeImages` shows no scan result.
+    #[default]
+    Unscanned,
+    /// The highest severity found; [`Severity::None`] for a scan without findings.
+    Scanned(Severity),
+    /// A result whose severity cannot be read: as bad as it can be.
+    Unreadable,
+}
+
+impl Scan {
+    /// The highest severity that the scan may have found; `None` without a scan.
+    #[must_use]
+    pub fn worst(self) -> Option<Severity> {
+        match self {
+            Self::Unscanned => None,
+            Self::Scanned(severity) => Some(severity),
+            Self::Unreadable => Some(Severity::Critical),
+        }
+    }
+}

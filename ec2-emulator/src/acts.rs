@@ -1,0 +1,212 @@
+//! What people do by hand while something runs: changes that are no calls and that nothing refuses.
+
+mod carry_out;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::state::grantee::Grantee;
+use crate::state::image::ImageState;
+use crate::state::key::{Key, KeyGrant, KeyState};
+use crate::state::parameter::Parameter;
+use crate::state::usage::ReportState;
+use crate::state::watermark::ScanResults;
+use crate::state::{BlockPublicAccess, Seed};
+
+pub(crate) use carry_out::carry_out;
+
+/// One change by hand.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all_fields = "PascalCase", deny_unknown_fields)]
+pub enum Act {
+    /// Adds or replaces tags of an image or a snapshot.
+    AddTags {
+        /// The image or snapshot.
+        id: String,
+        /// By key.
+        tags: BTreeMap<String, String>,
+    },
+    /// Deletes tags of an image or a snapshot.
+    DeleteTags {
+        /// The image or snapshot.
+        id: String,
+        /// The keys.
+        keys: BTreeSet<String>,
+    },
+    /// Gives an image or a snapshot exactly these tags.
+    SetTags {
+        /// The image or snapshot.
+        id: String,
+        /// By key.
+        tags: BTreeMap<String, String>,
+    },
+    /// Puts an image in a state. Like EC2, `disabled` takes all launch permissions away.
+    SetState {
+        /// The image.
+        image_id: String,
+        /// The new state.
+        state: ImageState,
+    },
+    /// Sets or deletes an image's description.
+    SetDescription {
+        /// The image.
+        image_id: String,
+        /// None: deleted.
+        description: Option<String>,
+    },
+    /// Sets or deletes an image's deprecation time.
+    SetDeprecation {
+        /// The image.
+        image_id: String,
+        /// None: never.
+        at: Option<DateTime<Utc>>,
+    },
+    /// Attaches a watermark to an image, `ACCOUNT:NAME`.
+    AddWatermark {
+        /// The image.
+        image_id: String,
+        /// The watermark.
+        watermark_key: String,
+    },
+    /// A scan of an image ends, or its results go.
+    SetScanResults {
+        /// The image.
+        image_id: String,
+        /// None: as if it had never been scanned.
+        scan_results: Option<ScanResults>,
+    },
+    /// Adds launch permissions.
+    Share {
+        /// The image.
+        image_id: String,
+        /// The new grantees.
+        with: BTreeSet<Grantee>,
+    },
+    /// Removes launch permissions.
+    Unshare {
+        /// The image.
+        image_id: String,
+        /// The grantees that go.
+        with: BTreeSet<Grantee>,
+    },
+    /// Gives an image exactly these launch permissions.
+    SetLaunchPermissions {
+        /// The image.
+        image_id: String,
+        /// The grantees.
+        to: BTreeSet<Grantee>,
+    },
+    /// A recipient calls `CancelImageLaunchPermission`: takes its account out of the explicit
+    /// permissions. Source: EC2 User Guide, "Cancel having an AMI shared with your AWS account".
+    CancelLaunchPermission {
+        /// The image.
+        image_id: String,
+        /// The recipient.
+        account: Grantee,
+    },
+    /// Lets accounts, or `all`, create volumes from a snapshot.
+    ShareSnapshot {
+        /// The snapshot.
+        snapshot_id: String,
+        /// The new grantees.
+        with: BTreeSet<Grantee>,
+    },
+    /// The opposite.
+    UnshareSnapshot {
+        /// The snapshot.
+        snapshot_id: String,
+        /// The grantees that go.
+        with: BTreeSet<Grantee>,
+    },
+    /// Deregisters an image.
+    Deregister {
+        /// The image.
+        image_id: String,
+    },
+    /// Adds or replaces a parameter, and counts its version up.
+    PutParameter(Parameter),
+    /// Deletes a parameter.
+    DeleteParameter {
+        /// Its name.
+        name: String,
+    },
+    /// Adds or replaces a key with its policies and grants.
+    PutKey(Key),
+    /// Puts a key in a state.
+    SetKeyState {
+        /// The key's id or ARN.
+        key_id: String,
+        /// The new state.
+        state: KeyState,
+    },
+    /// Replaces one of a key's policies.
+    SetKeyPolicy {
+        /// The key's id or ARN.
+        key_id: String,
+        /// `default` or `AWS_RAM`.
+        #[serde(default = "default_policy")]
+        name: String,
+        /// None: deleted.
+        policy: Option<String>,
+    },
+    /// Adds a grant to a key, or replaces the one of that id.
+    AddGrant {
+        /// The key's id or ARN.
+        key_id: String,
+        /// The grant.
+        grant: KeyGrant,
+    },
+    /// Revokes a grant.
+    RevokeGrant {
+        /// The key's id or ARN.
+        key_id: String,
+        /// The grant.
+        grant_id: String,
+    },
+    /// Ends a usage report, or puts it back to pending.
+    SetUsageReport {
+        /// The report.
+        report_id: String,
+        /// Its new state.
+        state: ReportState,
+        /// Why, if it is an error.
+        #[serde(default)]
+        state_reason: Option<String>,
+    },
+    /// Switches block public access for AMIs.
+    SetBlockPublicAccess {
+        /// The new setting.
+        to: BlockPublicAccess,
+    },
+    /// Adds or replaces everything that a seed names.
+    Seed(Box<Seed>),
+}
+
+fn default_policy() -> String {
+    "default".to_owned()
+}
+
+/// Why an act is not possible.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ActError {
+    /// There is no image of that id.
+    #[error("there is no image {0}")]
+    NoImage(String),
+    /// There is neither an image nor a snapshot of that id.
+    #[error("there is no image or snapshot {0}")]
+    NoResource(String),
+    /// There is no snapshot of that id.
+    #[error("there is no snapshot {0}")]
+    NoSnapshot(String),
+    /// There is no usage report of that id.
+    #[error("there is no usage report {0}")]
+    NoReport(String),
+    /// There is no key of that id.
+    #[error("there is no key {0}")]
+    NoKey(String),
+    /// There is no parameter of that name.
+    #[error("there is no parameter {0}")]
+    NoParameter(String),
+}

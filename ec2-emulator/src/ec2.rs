@@ -1,0 +1,78 @@
+//! The EC2 actions, and nothing beside them: what is not in [`find`] is an `InvalidAction`.
+
+mod attributes;
+mod deprecation;
+mod image_filters;
+mod image_xml;
+mod images;
+mod launch_permission;
+mod lifecycle;
+mod permissions;
+mod public_access;
+mod snapshot_attributes;
+mod snapshots;
+mod tags;
+mod usage_reports;
+
+use crate::engine::run::Caller;
+use crate::state::State;
+use crate::wire::error::ApiError;
+use crate::wire::query::Params;
+use crate::wire::xml::Writer;
+
+type Read = fn(&State, &Caller, &mut Params, &mut Writer) -> Result<(), ApiError>;
+type Write = fn(&mut State, &Caller, &mut Params, &mut Writer) -> Result<(), ApiError>;
+
+/// An action either reads or may change the state.
+#[derive(Clone, Copy)]
+pub(crate) enum Action {
+    Read(Read),
+    Write(Write),
+}
+
+pub(crate) fn find(name: &str) -> Option<Action> {
+    Some(match name {
+        "DescribeImages" => Action::Read(images::describe_images),
+        "DescribeImageAttribute" => Action::Read(attributes::describe),
+        "DescribeSnapshots" => Action::Read(snapshots::describe_snapshots),
+        "DescribeSnapshotAttribute" => Action::Read(snapshot_attributes::describe),
+        "GetImageBlockPublicAccessState" => Action::Read(public_access::get_state),
+        "DescribeImageUsageReports" => Action::Read(usage_reports::describe),
+        "DescribeImageUsageReportEntries" => Action::Read(usage_reports::describe_entries),
+        "CreateImageUsageReport" => Action::Write(usage_reports::create),
+        "ModifyImageAttribute" => Action::Write(attributes::modify),
+        "ModifySnapshotAttribute" => Action::Write(snapshot_attributes::modify),
+        "ResetImageAttribute" => Action::Write(attributes::reset),
+        "EnableImageBlockPublicAccess" => Action::Write(public_access::enable),
+        "DisableImageBlockPublicAccess" => Action::Write(public_access::disable),
+        "EnableImageDeprecation" => Action::Write(deprecation::enable),
+        "DisableImageDeprecation" => Action::Write(deprecation::disable),
+        "EnableImage" => Action::Write(lifecycle::enable_image),
+        "DisableImage" => Action::Write(lifecycle::disable_image),
+        "DeregisterImage" => Action::Write(lifecycle::deregister_image),
+        "CreateTags" => Action::Write(tags::create_tags),
+        "DeleteTags" => Action::Write(tags::delete_tags),
+        _ => return None,
+    })
+}
+
+/// Whether an action may change the state.
+pub(crate) fn is_write(name: &str) -> bool {
+    matches!(find(name), Some(Action::Write(_)))
+}
+
+fn succeeded(out: &mut Writer) {
+    out.flag("return", true);
+}
+
+fn write_tags<'a>(
+    out: &mut Writer,
+    tags: impl IntoIterator<Item = (&'a String, &'a String)> + Clone,
+) {
+    if tags.clone().into_iter().next().is_some() {
+        out.items("tagSet", tags, |w, (key, value)| {
+            w.text("key", key);
+            w.text("value", value);
+        });
+    }
+}

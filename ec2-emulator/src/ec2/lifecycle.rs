@@ -1,0 +1,86 @@
+//! EnableImage, DisableImage, DeregisterImage.
+
+use crate::ec2::succeeded;
+use crate::engine::run::Caller;
+use crate::state::State;
+use crate::state::image::{Image, ImageState};
+use crate::wire::error::ApiError;
+use crate::wire::query::Params;
+use crate::wire::xml::Writer;
+
+/// Source: EC2 User Guide, "Disable an Amazon EC2 AMI": the image becomes private and all launch
+/// permissions are gone.
+pub(crate) fn disable_image(
+    state: &mut State,
+    _: &Caller,
+    params: &mut Params,
+    out: &mut Writer,
+) -> Result<(), ApiError> {
+    let image = take_image(state, params)?;
+    switch(image, ImageState::Disabled)?;
+    image.launch_permissions.clear();
+    succeeded(out);
+    Ok(())
+}
+
+/// The same page: enabling gives no permission back.
+pub(crate) fn enable_image(
+    state: &mut State,
+    _: &Caller,
+    params: &mut Params,
+    out: &mut Writer,
+) -> Result<(), ApiError> {
+    let image = take_image(state, params)?;
+    switch(image, ImageState::Available)?;
+    succeeded(out);
+    Ok(())
+}
+
+/// Source: API Reference, DeregisterImage. An image that was deregistered is described as an empty
+/// list for days.
+pub(crate) fn deregister_image(
+    state: &mut State,
+    _: &Caller,
+    params: &mut Params,
+    out: &mut Writer,
+) -> Result<(), ApiError> {
+    let with_snapshots = params.take_bool("DeleteAssociatedSnapshots")?;
+    let id = take_image(state, params)?.image_id.clone();
+    if let Some(image) = state.images.remove(&id) {
+        if with_snapshots {
+            for id in image.block_devices.iter().flat_map(|d| &d.snapshot_id) {
+                state.snapshots.remove(id);
+            }
+        }
+        state.deregistered.insert(id);
+    }
+    succeeded(out);
+    Ok(())
+}
+
+fn take_image<'a>(state: &'a mut State, params: &mut Params) -> Result<&'a mut Image, ApiError> {
+    let id = params.require("ImageId")?;
+    let dry_run = params.finish()?;
+    state.own_image(&id)?;
+    dry_run.permitted()?;
+    state
+        .images
+        .get_mut(&id)
+        .ok_or_else(|| ApiError::image_not_found(&[&id]))
+}
+
+/// Between `available` and `disabled` only; being there already is a success.
+fn switch(image: &mut Image, to: ImageState) -> Result<(), ApiError> {
+    if !matches!(image.state, ImageState::Available | ImageState::Disabled) {
+        return Err(ApiError::new(
+            "InvalidAMIID.Unavailable",
+            format!(
+                "The AMI ID '{}' is currently {} and may not be used for this operation",
+                image.image_id,
+                image.state.as_str()
+            ),
+        ));
+    }
+    image.state = to;
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! Who uses the images, and the reports that tell it.
+//! Source: EC2 User Guide, "View your AMI usage"; EC2 API model, `ImageUsageReport`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::state::State;
+
+/// The resource types that a report can cover.
+pub(crate) const RESOURCE_TYPES: [&str; 4] = [
+    "ec2:Instance",
+    "ec2:LaunchTemplate",
+    "imagebuilder:ImageRecipe",
+    "imagebuilder:ContainerRecipe",
+];
+
+/// How many resources of an account refer to an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct Usage {
+    /// The image.
+    pub image_id: String,
+    /// The account that uses it.
+    pub account_id: String,
+    /// For example `ec2:Instance`.
+    pub resource_type: String,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl Usage {
+    /// So many resources of an account refer to an image.
+    pub fn new(image_id: &str, account_id: &str, resource_type: &str, count: u64) -> Self {
+        Self {
+            image_id: image_id.to_owned(),
+            account_id: account_id.to_owned(),
+            resource_type: resource_type.to_owned(),
+            count,
+        }
+    }
+}
+
+/// How long reports are pending: until both are over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields, default)]
+pub struct ReportPace {
+    /// How often a report is described as pending.
+    pub describes: u32,
+    /// Milliseconds since its creation.
+    pub ms: u32,
+}
+
+impl Default for ReportPace {
+    /// A report is described as pending once.
+    fn default() -> Self {
+        Self {
+            describes: 1,
+            ms: 0,
+        }
+    }
+}
+
+/// The states of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names are EC2's own")]
+pub enum ReportState {
+    Pending,
+    Available,
+    Error,
+}
+
+impl ReportState {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Available => "available",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// A resource type that a report covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct CoveredType {
+    /// For example `ec2:Instance`.
+    pub resource_type: String,
+    /// How many versions of launch templates it looks at, if that was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_depth: Option<u32>,
+}
+
+/// A report, with what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub struct UsageReport {
+    /// `amiur-` and 17 hexadecimal digits.
+    pub report_id: String,
+    /// The image it is about.
+    pub image_id: String,
+    /// The resource types it covers.
+    pub resource_types: Vec<CoveredType>,
+    /// The accounts it covers; none: all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub account_ids: BTreeSet<String>,
+    /// Its state, if it does not follow from time and describes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<ReportState>,
+    /// Why it ended in an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
+    /// Default: now.
+    #[serde(default = "now")]
+    pub creation_time: DateTime<Utc>,
+    /// Its tags.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// What it says once it is available.
+    #[serde(default)]
+    pub entries: Vec<Usage>,
+    /// How often it was described.
+    #[serde(default)]
+    pub described: u32,
+    /// The token of its request, and what stands for all else in it.
+    #[serde(skip)]
+    pub(crate) request: Option<(String, u64)>,
+}
+
+pub(crate) fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(3)
+}
+
+impl UsageReport {
+    /// An available report of now that says this.
+    pub fn new(report_id: &str, image_id: &str, entries: impl IntoIterator<Item = Usage>) -> Self {
+        let covered = RESOURCE_TYPES.map(|name| CoveredType {
+            resource_type: name.to_owned(),
+            version_depth: None,
+        });
+        Self {
+            report_id: report_id.to_owned(),
+            image_id: image_id.to_owned(),
+            resource_types: covered.into(),
+            account_ids: BTreeSet::new(),
+            state: Some(ReportState::Available),
+            state_reason: None,
+            creation_time: now(),
+            tags: BTreeMap::new(),
+            entries: entries.into_iter().collect(),
+            described: 0,
+            request: None,
+        }
+    }
+
+    /// Sets the moment of creation.
+    pub fn created(mut self, at: DateTime<Utc>) -> Self {
+        self.creation_time = at;
+        self
+    }
+
+    /// Sets the state.
+    pub fn state(mut self, state: ReportState) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// 30 days after its creation EC2 deletes it.
+    pub(crate) fn expiration_time(&self) -> DateTime<Utc> {
+        let month = TimeDelta::days(30);
+        self.creation_time
+            .checked_add_signed(month)
+            .unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+}
+
+impl State {
+    /// Adds a report, or replaces it.
+    pub fn add_usage_report(&mut self, report: UsageReport) {
+        self.usage_reports.insert(report.report_id.clone(), report);
+    }
+
+    /// The reports that EC2 has not deleted yet.
+    pub(crate) fn present_reports(&self) -> impl Iterator<Item = &UsageReport> {
+        let now = Utc::now();
+        let reports = self.usage_reports.values();
+        reports.filter(move |report| report.expiration_time() > now)
+    }
+
+    pub(crate) fn report_state(&self, report: &UsageReport) -> ReportState {
+        if let Some(state) = report.state {
+            return state;
+        }
+        let age = Utc::now() - report.creation_time;
+        let pace = self.report_pace;
+        let is_ready = age >= TimeDelta::milliseconds(pace.ms.into());
+        if is_ready && report.described >= pace.describes {
+            ReportState::Available
+        } else {
+            ReportState::Pending
+        }
+    }
+
+    /// Counts that reports were described.
+    pub(crate) fn count_described(&mut self, ids: &[String]) {
+        for id in ids {
+            if let Some(report) = self.usage_reports.get_mut(id) {
+                report.described = report.described.saturating_add(1);
+            }
+        }
+    }
+}

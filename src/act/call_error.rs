@@ -1,0 +1,190 @@
+//! The failure of a call, by its consequence. Codes decide, never the text of a message.
+
+use std::borrow::Cow;
+
+/// A call that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{operation} failed with {code}: {message}")]
+pub struct CallError {
+    /// The API's name for the call.
+    pub operation: &'static str,
+    /// The service's own code, or one of ours if no service answered (`Timeout`,
+    /// `ConnectionFailed`, `UnreadableAnswer`, …).
+    pub code: Cow<'static, str>,
+    /// The service's text, for people.
+    pub message: String,
+    /// The consequence.
+    pub kind: ErrorKind,
+}
+
+/// The consequence of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Too many calls: try again, more slowly.
+    Throttled,
+    /// A fault on the way or on the other side: try again.
+    Transient,
+    /// The image may not be ready, or be gone: look at it again.
+    NotYet,
+    /// This function may not make the call, or its credentials are wrong: the deployment is broken,
+    /// not the image.
+    Denied,
+    /// The service understood the call and rejected it; trying again does not help.
+    Refused,
+}
+
+/// Codes of calls that exceed a rate: the SDK's own list (aws-runtime, `retries/classifiers.rs`), and
+/// EC2's.
+const THROTTLING: [&str; 12] = [
+    "BandwidthLimitExceeded",
+    "EC2ThrottledException",
+    "LimitExceededException",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+];
+
+/// Codes that pass by themselves.
+///
+/// "Server error codes", and `ConcurrentTagAccess` ("Allow sufficient wait time … then retry"), of
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>; KMS's own
+/// (`DependencyTimeoutException`, `KMSInternalException`) of
+/// <https://docs.aws.amazon.com/kms/latest/APIReference/API_DescribeKey.html#API_DescribeKey_Errors>.
+const TRANSIENT: [&str; 11] = [
+    "ConcurrentTagAccess",
+    "DependencyTimeoutException",
+    "InternalError",
+    "InternalFailure",
+    "InternalServerError",
+    "KMSInternalException",
+    "OperationAborted",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+    "Unavailable",
+];
+
+/// Codes that can mean "not yet", seen of images that `DescribeImages` had just shown as available:
+/// packer#2033 and #3377, coreos/mantle#1091, spinnaker/clouddriver#1127; the states themselves are in
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
+const NOT_YET: [&str; 3] = ["InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "IncorrectState"];
+
+/// Codes that mean that this function may not call, or that AWS does not know the caller; Lambda keeps
+/// the event until somebody corrects that.
+const DENIED: [&str; 14] = [
+    "AccessDenied",
+    "AccessDeniedException",
+    "AuthFailure",
+    "Blocked",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "MissingAuthenticationToken",
+    "OptInRequired",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnauthorizedOperation",
+    "UnrecognizedClientException",
+];
+
+impl ErrorKind {
+    /// The consequence of an answer's code and HTTP status. The code decides if it is known.
+    #[must_use]
+    pub fn from_answer(code: &str, status: u16) -> Self {
+        if THROTTLING.contains(&code) || status == 429 {
+            Self::Throttled
+        } else if TRANSIENT.contains(&code) || status >= 500 {
+            Self::Transient
+        } else if NOT_YET.contains(&code) {
+            Self::NotYet
+        } else if DENIED.contains(&code) {
+            Self::Denied
+        } else {
+            Self::Refused
+        }
+    }
+
+    /// Whether the same call may succeed later without anybody doing anything.
+    #[must_use]
+    pub fn may_pass(self) -> bool {
+        matches!(self, Self::Throttled | Self::Transient | Self::NotYet)
+    }
+}
+
+impl CallError {
+    /// A call that the service answered with an error.
+    #[must_use]
+    pub fn answered(operation: &'static str, code: &str, status: u16, message: &str) -> Self {
+        let kind = ErrorKind::from_answer(code, status);
+        let text = message.trim().trim_end_matches('.');
+        let message = match (kind, text) {
+            (ErrorKind::Refused, text) => text.to_owned(),
+            (ErrorKind::Denied, text) => format!("{text}. Allow this call, or fix the credentials, and try again"),
+            (_, "") => "the service gives no reason; this may pass, so try again".to_owned(),
+            (_, text) => format!("{text}. This may pass: try again"),
+        };
+        Self { operation, code: code.to_owned().into(), message, kind }
+    }
+
+    /// A call that was cut off at the end of its time.
+    #[must_use]
+    pub fn timeout(operation: &'static str) -> Self {
+        Self {
+            operation,
+            code: "Timeout".into(),
+            message: "no answer in the time this invocation has; if that happens again, give the \
+                      function a longer timeout"
+                .into(),
+            kind: ErrorKind::Transient,
+        }
+    }
+
+    /// An answer that AWS should not give. It may be better the next time; it is never taken for
+    /// something else.
+    #[must_use]
+    pub fn unreadable(operation: &'static str, problem: String) -> Self {
+        Self {
+            operation,
+            code: "UnreadableAnswer".into(),
+            message: problem,
+            kind: ErrorKind::Transient,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_decide_the_consequence_of_an_error() {
+        for (code, status, kind) in [
+            ("RequestLimitExceeded", 503, ErrorKind::Throttled),
+            ("Throttling", 400, ErrorKind::Throttled),
+            ("ThrottlingException", 400, ErrorKind::Throttled),
+            ("InternalError", 500, ErrorKind::Transient),
+            ("Unavailable", 400, ErrorKind::Transient),
+            ("ConcurrentTagAccess", 400, ErrorKind::Transient),
+            ("OperationAborted", 400, ErrorKind::Transient),
+            ("SomethingNew", 503, ErrorKind::Transient),
+            ("InvalidAMIID.NotFound", 400, ErrorKind::NotYet),
+            ("InvalidAMIID.Unavailable", 400, ErrorKind::NotYet),
+            ("IncorrectState", 400, ErrorKind::NotYet),
+            ("UnauthorizedOperation", 403, ErrorKind::Denied),
+            ("AuthFailure", 400, ErrorKind::Denied),
+            ("ExpiredToken", 400, ErrorKind::Denied),
+            ("OperationNotPermitted", 400, ErrorKind::Refused),
+            ("ResourceLimitExceeded", 400, ErrorKind::Refused),
+            ("SomethingNew", 403, ErrorKind::Refused),
+        ] {
+            assert_eq!(ErrorKind::from_answer(code, status), kind, "{code}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! A crowd of images, worked on at the same time, none of them waiting for another.
+//!
+//! The number of images at work follows from EC2's answers: it grows while they come and nothing is
+//! throttled, and an image that hangs does not count. Images are begun in their order, so those that
+//! are left at the end of the time are known.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+    pin::Pin,
+    time::Duration,
+};
+
+use ami_warden_core::{event::trigger::Promised, model::image::ImageId, wish::policy::PolicyError};
+use futures_util::{
+    StreamExt,
+    stream::{FuturesUnordered, LocalBoxStream, SelectAll},
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    observe::{Fresh, Observer, Seen},
+    ports::{Ec2, FILTER_VALUES_MAX, Parameters},
+    reconcile::Reconciled,
+    retry::Retry,
+    rulebook::Rulebooks,
+};
+
+/// The most images at work, hanging ones included: a bound on memory, some 20 kB each.
+const AT_WORK_MAX: usize = 400;
+
+/// The images at work at first, and the most that are not hanging.
+const MOVING_MIN: usize = 24;
+const MOVING_MAX: usize = 200;
+
+/// An image at work for longer than this hangs: it waits for its own retries.
+const HANGS_AFTER: Duration = Duration::from_secs(2);
+
+/// So many finished images let one more be at work.
+const FINISHED_PER_STEP: usize = 4;
+
+/// The smallest batch of images that is read together.
+const BATCH_MIN: usize = 10;
+
+/// A batch whose last image was begun later than this after its reading was too large: the images
+/// would be read again before they are written.
+const BATCH_WAIT_MAX: Duration = Duration::from_secs(3);
+
+/// The batches that are read at the same time.
+const BATCHES_MAX: usize = 2;
+
+/// A crowd at work.
+#[derive(Debug)]
+pub struct Crowd<'a, E, P> {
+    /// Reads images.
+    pub observer: Observer<'a, E>,
+    /// The tries of the invocation.
+    pub retry: &'a Retry,
+    /// Read again with every batch.
+    pub rulebooks: &'a Rulebooks<'a, P>,
+    /// No further image is begun after this.
+    pub last_start: Instant,
+}
+
+/// The images that were not begun.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NotBegun {
+    /// Those of batches that were being read; others of these batches were begun.
+    pub read: Vec<ImageId>,
+    /// All behind those batches.
+    pub rest: Vec<ImageId>,
+}
+
+impl NotBegun {
+    /// All of them.
+    #[must_use]
+    pub fn all(mut self) -> Vec<ImageId> {
+        self.read.extend(self.rest);
+        self.read
+    }
+}
+
+type Work<'b> = Pin<Box<dyn Future<Output = Result<(ImageId, Reconciled), PolicyError>> + 'b>>;
+type Refresh<'b> = Pin<Box<dyn Future<Output = Result<(), PolicyError>> + 'b>>;
+
+/// The images of one call of [`Crowd::work_on`].
+struct Shift<'b> {
+    /// Ids of batches that were not read yet.
+    rest: &'b [ImageId],
+    /// Batches that are being read; an image comes when EC2 shows it as promised.
+    reading: SelectAll<LocalBoxStream<'b, Seen>>,
+    /// Ids that are being read, and images that were read, with the moment of their batch.
+    waiting: BTreeMap<ImageId, Instant>,
+    ready: VecDeque<Seen>,
+    working: FuturesUnordered<Work<'b>>,
+    begun: BTreeMap<ImageId, Instant>,
+    refreshing: FuturesUnordered<Refresh<'b>>,
+    moving_max: usize,
+    finished: usize,
+    batch_size: usize,
+    /// Whether anything was begun: the first image always is, so that a chain gets on.
+    any_begun: bool,
+    error: Option<PolicyError>,
+}
+
+impl<'a, E: Ec2, P: Parameters> Crowd<'a, E, P> {
+    /// Works on the images until all are done or it is too late to begin another, and says which were
+    /// not begun.
+    ///
+    /// # Errors
+    /// A policy or an allow-list that cannot be used. The images at work are finished first.
+    pub async fn work_on<'b, F, W>(
+        &'b self,
+        ids: &'b [ImageId],
+        promised: &'b Promised,
+        begin: &'b F,
+        told: &mut impl FnMut(Reconciled),
+    ) -> Result<NotBegun, PolicyError>
+    where
+        F: Fn(Fresh) -> W,
+        W: Future<Output = Result<Reconciled, PolicyError>> + 'b,
+    {
+        let mut shift = Shift::new(ids);
+        loop {
+            if shift.error.is_none() {
+                self.read_more(&mut shift, promised);
+                self.begin_some(&mut shift, begin, told);
+            }
+            let stopping = shift.error.is_some() || self.too_late(&shift);
+            if stopping && shift.working.is_empty() {
+                break;
+            }
+            if shift.is_done() {
+                break;
+            }
+            let wake = self.wake_at(&shift);
+            tokio::select! {
+                biased;
+                Some(done) = shift.working.next(), if !shift.working.is_empty() => {
+                    shift.finish(done, told);
+                }
+                Some(refreshed) = shift.refreshing.next(), if !shift.refreshing.is_empty() => {
+                    if let Err(error) = refreshed {
+                        shift.error.get_or_insert(error);
+                    }
+                }
+                // `None` when the last batch is read to its end: then the loop looks what is left.
+                seen = shift.reading.next(), if !stopping && !shift.reading.is_empty() => {
+                    shift.ready.extend(seen);
+                }
+                () = sleep_until(wake), if !stopping => {}
+            }
+        }
+        match shift.error.take() {
+            Some(error) => Err(error),
+            None => Ok(shift.left()),
+        }
+    }
+
+    fn too_late(&self, shift: &Shift<'_>) -> bool {
+        shift.any_begun && Instant::now() >= self.last_start
+    }
+
+    /// The moment to look again whether an image may be begun, or to stop.
+    fn wake_at(&self, shift: &Shift<'_>) -> Instant {
+        if shift.ready.is_empty() {
+            return self.last_start;
+        }
+        let next = self.retry.next_start().max(Instant::now() + Duration::from_millis(20));
+        next.min(self.last_start.max(Instant::now() + Duration::from_millis(20)))
+    }
+
+    fn read_more<'b>(&'b self, shift: &mut Shift<'b>, promised: &'b Promised) {
+        while !shift.rest.is_empty()
+            && shift.reading.len() < BATCHES_MAX
+            && shift.ready.len() < shift.batch_size / 2 + 1
+            && !self.too_late(shift)
+        {
+            let size = shift.batch_size.min(shift.rest.len());
+            let (batch, rest) = shift.rest.split_at(size);
+            shift.rest = rest;
+            let now = Instant::now();
+            shift.waiting.extend(batch.iter().map(|id| (*id, now)));
+            shift.reading.push(self.observer.images(batch, promised).boxed_local());
+            let refresh = async {
+                let attempts = self.retry.attempts();
+                self.rulebooks.fresh(Duration::ZERO, &attempts).await.map(drop)
+            };
+            shift.refreshing.push(Box::pin(refresh));
+        }
+    }
+
+    fn begin_some<'b, F, W>(
+        &self,
+        shift: &mut Shift<'b>,
+        begin: &'b F,
+        told: &mut impl FnMut(Reconciled),
+    ) where
+        F: Fn(Fresh) -> W,
+        W: Future<Output = Result<Reconciled, PolicyError>> + 'b,
+    {
+        while !self.too_late(shift) && shift.has_room() {
+            if shift.any_begun && self.retry.next_start() > Instant::now() {
+                return;
+            }
+            let Some(seen) = shift.ready.pop_front() else { return };
+            let id = seen.id();
+            shift.note_wait(id);
+            shift.any_begun = true;
+            match seen {
+                Seen::Record(record) => {
+                    told(Reconciled::only(*record));
+                }
+                Seen::Image(fresh) => {
+                    shift.begun.insert(id, Instant::now());
+                    let work = begin(fresh);
+                    shift.working.push(Box::pin(async move { Ok((id, work.await?)) }));
+                }
+            }
+        }
+    }
+}
+
+impl<'b> Shift<'b> {
+    fn new(ids: &'b [ImageId]) -> Self {
+        Self {
+            rest: ids,
+            reading: SelectAll::new(),
+            waiting: BTreeMap::new(),
+            ready: VecDeque::new(),
+            working: FuturesUnordered::new(),
+            begun: BTreeMap::new(),
+            refreshing: FuturesUnordered::new(),
+            moving_max: MOVING_MIN,
+            finished: 0,
+            batch_size: FILTER_VALUES_MAX,
+            any_begun: false,
+            error: None,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.rest.is_empty()
+            && self.reading.is_empty()
+            && self.ready.is_empty()
+            && self.working.is_empty()
+            && self.refreshing.is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        let moving = self.begun.values().filter(|begun| begun.elapsed() < HANGS_AFTER).count();
+        self.working.len() < AT_WORK_MAX && moving < self.moving_max
+    }
+
+    /// Learns from the time between reading and beginning how many images to read together.
+    fn note_wait(&mut self, id: ImageId) {
+        let Some(read_at) = self.waiting.remove(&id) else { return };
+        let waited = read_at.elapsed();
+        if waited > BATCH_WAIT_MAX {
+            self.batch_size = (self.batch_size / 2).max(BATCH_MIN);
+        } else if waited < BATCH_WAIT_MAX / 3 && self.waiting.is_empty() {
+            self.batch_size = (self.batch_size * 2).min(FILTER_VALUES_MAX);
+        }
+    }
+
+    fn finish(
+        &mut self,
+        done: Result<(ImageId, Reconciled), PolicyError>,
+        told: &mut impl FnMut(Reconciled),
+    ) {
+        match done {
+            Ok((id, reconciled)) => {
+                self.begun.remove(&id);
+                self.finished += 1;
+                if self.finished % FINISHED_PER_STEP == 0 {
+                    self.moving_max = (self.moving_max + 1).min(MOVING_MAX);
+                }
+                told(reconciled);
+            }
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
+    }
+
+    fn left(&self) -> NotBegun {
+        NotBegun { read: self.waiting.keys().copied().collect(), rest: self.rest.to_vec() }
+    }
+}

@@ -1,0 +1,189 @@
+//! The facts that decide whether an image may be shared, read once and shared by the images of a batch.
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+
+use ami_warden_core::{
+    decide::key_reach,
+    model::{
+        facts::SnapshotFacts,
+        grantee::CopyPermissions,
+        image::Image,
+        key::{Key, KeyFacts},
+    },
+};
+use tokio::{
+    sync::{Mutex, OnceCell},
+    time::Instant,
+};
+
+use super::{
+    call_error::CallError,
+    ports::{Ec2, FILTER_VALUES_MAX, Keys},
+    retry::{Attempts, Retry},
+};
+
+/// How long the state of block public access is taken as read.
+const BLOCK_PUBLIC_ACCESS_AGE: Duration = Duration::from_secs(5);
+
+/// How long one key may be looked at. A key that takes longer is unknown, which refuses nothing.
+const KEY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The most pages of grants: KMS allows 50,000 grants for a key, 100 a page, 100 pages a second.
+/// A key with more is taken for one that anybody could use.
+const GRANT_PAGES_MAX: usize = 20;
+
+/// Reads facts.
+#[derive(Debug)]
+pub struct FactReader<'a, E, K> {
+    ec2: &'a E,
+    keys: &'a K,
+    retry: &'a Retry,
+    block_public_access: Mutex<Option<(Instant, Option<bool>)>>,
+    known_keys: RefCell<BTreeMap<String, Rc<OnceCell<KeyFacts>>>>,
+}
+
+impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
+    /// A reader that has read nothing.
+    #[must_use]
+    pub fn new(ec2: &'a E, keys: &'a K, retry: &'a Retry) -> Self {
+        Self {
+            ec2,
+            keys,
+            retry,
+            block_public_access: Mutex::new(None),
+            known_keys: RefCell::default(),
+        }
+    }
+
+    /// The image's snapshots that this account can see: 200 a call.
+    ///
+    /// # Errors
+    /// A lasting error of EC2.
+    pub async fn snapshots(
+        &self,
+        image: &Image,
+        attempts: &Attempts<'_>,
+    ) -> Result<BTreeMap<String, SnapshotFacts>, CallError> {
+        let ids: Vec<&str> = image.snapshots().into_iter().collect();
+        let mut snapshots = BTreeMap::new();
+        for ids in ids.chunks(FILTER_VALUES_MAX) {
+            let mut token: Option<String> = None;
+            loop {
+                let call = async || self.ec2.snapshots(ids, token.as_deref()).await;
+                let page = attempts.call("DescribeSnapshots", call).await?;
+                snapshots.extend(page.items);
+                token = page.next;
+                if token.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(snapshots)
+    }
+
+    /// The accounts that may copy each snapshot of the image.
+    ///
+    /// # Errors
+    /// A lasting error of EC2.
+    pub async fn copy_permissions(
+        &self,
+        image: &Image,
+        attempts: &Attempts<'_>,
+    ) -> Result<BTreeMap<String, CopyPermissions>, CallError> {
+        let mut permissions = BTreeMap::new();
+        for snapshot in image.snapshots() {
+            let call = async || self.ec2.copy_permissions(snapshot).await;
+            let accounts = attempts.call("DescribeSnapshotAttribute", call).await?;
+            permissions.insert(snapshot.to_owned(), accounts);
+        }
+        Ok(permissions)
+    }
+
+    /// Whether block public access is on: one call for all images that ask within a few seconds.
+    ///
+    /// # Errors
+    /// A lasting error of EC2.
+    pub async fn block_public_access(
+        &self,
+        attempts: &Attempts<'_>,
+    ) -> Result<Option<bool>, CallError> {
+        let mut known = self.block_public_access.lock().await;
+        if let Some((read_at, state)) = *known
+            && read_at.elapsed() < BLOCK_PUBLIC_ACCESS_AGE
+        {
+            return Ok(state);
+        }
+        let call = async || self.ec2.block_public_access().await;
+        let state = attempts.call("GetImageBlockPublicAccessState", call).await?;
+        *known = Some((Instant::now(), state));
+        Ok(state)
+    }
+
+    /// A key: looked at once in an invocation, whoever asks.
+    pub async fn key(&self, arn: &str) -> KeyFacts {
+        let cell = self.known_keys.borrow_mut().entry(arn.to_owned()).or_default().clone();
+        cell.get_or_init(|| self.look_at_key(arn)).await.clone()
+    }
+
+    async fn look_at_key(&self, arn: &str) -> KeyFacts {
+        let attempts = self.retry.attempts_for(KEY_TIMEOUT);
+        let call = async || self.keys.key(arn).await;
+        let mut key: Key = match attempts.call("DescribeKey", call).await {
+            Ok(key) => key,
+            Err(error) => return KeyFacts::Unknown(error.to_string()),
+        };
+        if !key.aws_managed && !key.is_unusable() {
+            key.reach = match tokio::try_join!(
+                self.key_policies(arn, &attempts),
+                self.key_grantees(arn, &attempts)
+            ) {
+                Ok((policies, Some(grantees))) => Some(key_reach::read(&policies, &grantees)),
+                // Unknown: nothing is claimed about this key.
+                Ok((_, None)) | Err(_) => None,
+            };
+        }
+        KeyFacts::Known(key)
+    }
+
+    /// All policies of the key, the one that RAM manages (`AWS_RAM`) included.
+    async fn key_policies(
+        &self,
+        arn: &str,
+        attempts: &Attempts<'_>,
+    ) -> Result<Vec<String>, CallError> {
+        let mut policies = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let call = async || self.keys.policy_names(arn, token.as_deref()).await;
+            let page = attempts.call("ListKeyPolicies", call).await?;
+            for name in page.items {
+                let call = async || self.keys.policy(arn, &name).await;
+                policies.push(attempts.call("GetKeyPolicy", call).await?);
+            }
+            token = page.next;
+            if token.is_none() {
+                return Ok(policies);
+            }
+        }
+    }
+
+    /// The grantees of the key's grants; `None` if there are too many to read.
+    async fn key_grantees(
+        &self,
+        arn: &str,
+        attempts: &Attempts<'_>,
+    ) -> Result<Option<Vec<String>>, CallError> {
+        let mut grantees = Vec::new();
+        let mut token: Option<String> = None;
+        for _ in 0..GRANT_PAGES_MAX {
+            let call = async || self.keys.grantees(arn, token.as_deref()).await;
+            let page = attempts.call("ListGrants", call).await?;
+            grantees.extend(page.items);
+            token = page.next;
+            if token.is_none() {
+                return Ok(Some(grantees));
+            }
+        }
+        Ok(None)
+    }
+}

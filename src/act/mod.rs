@@ -1,0 +1,16 @@
+//! Doing it: observe, decide, act, and try again.
+
+pub mod call_error;
+pub mod crowd;
+pub mod facts;
+pub mod observe;
+pub mod pace;
+pub mod ports;
+mod reads;
+pub mod reconcile;
+pub mod record;
+pub mod retry;
+pub mod rulebook;
+pub mod status_tag;
+pub mod sweep;
+mod work;

@@ -1,0 +1,338 @@
+//! Observing: images as EC2 shows them, again while EC2 does not show yet what an event promised.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use ami_warden_core::{
+    event::{tag_promise::TagPromise, trigger::Promised},
+    model::image::{Image, ImageId, State},
+};
+use futures_util::{Stream, stream};
+use tokio::time::Instant;
+
+use super::{
+    call_error::{CallError, ErrorKind},
+    ports::{Described, Ec2, FILTER_VALUES_MAX},
+    record::{ImageRecord, SkipReason},
+    retry::{Attempts, Retry},
+};
+
+/// How long EC2's reads may lag behind an event that tells of an image or its state: AWS advises
+/// "a couple of seconds up to minutes".
+/// <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>
+const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long EC2's reads may lag behind an event that tells of tags. A forged or late event costs this
+/// much and nothing else.
+const TAGS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long many images may be read together before they are read in smaller parts, so that one image
+/// that EC2 cannot answer for does not take the others along.
+const TOGETHER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The same for a part.
+const PART_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Our own code for an image that EC2 describes in a way that cannot be read.
+const UNREADABLE_IMAGE: &str = "UnreadableImage";
+
+/// An image, and the moment in which EC2's answer arrived.
+#[derive(Debug, Clone)]
+pub struct Fresh {
+    /// The image.
+    pub image: Box<Image>,
+    /// When it was read.
+    pub read_at: Instant,
+}
+
+/// An image that was looked for.
+#[derive(Debug, Clone)]
+pub enum Seen {
+    /// It is there.
+    Image(Fresh),
+    /// Its outcome is settled already.
+    Record(Box<ImageRecord>),
+}
+
+impl Seen {
+    /// The id of the image.
+    #[must_use]
+    pub fn id(&self) -> ImageId {
+        match self {
+            Self::Image(fresh) => fresh.image.id,
+            Self::Record(record) => record.id,
+        }
+    }
+}
+
+/// The tags that count for a promise.
+#[derive(Debug, Clone, Copy)]
+pub struct TagScope<'a> {
+    /// The prefix of directive tags.
+    pub prefix: &'a str,
+    /// With a policy any tag counts, since rules can match it.
+    pub any_tag: bool,
+    /// The status tag, which this function writes itself.
+    pub status_tag: Option<&'a str>,
+}
+
+/// Reads images.
+#[derive(Debug)]
+pub struct Observer<'a, E> {
+    /// EC2.
+    pub ec2: &'a E,
+    /// The tries of the invocation.
+    pub retry: &'a Retry,
+    /// The tags that count for a promise.
+    pub scope: TagScope<'a>,
+}
+
+// Derived, both would ask that `E` be copied too.
+impl<E> Clone for Observer<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for Observer<'_, E> {}
+
+/// An image that EC2 does not show as promised.
+#[derive(Clone, Copy)]
+enum Early {
+    Missing,
+    Pending,
+    OtherTags,
+}
+
+impl<'a, E: Ec2> Observer<'a, E> {
+    /// Reads these images (at most 200). An image that EC2 shows as promised comes at once, the others
+    /// when it does, or when the time for that is up.
+    pub fn images(
+        self,
+        ids: &'a [ImageId],
+        promised: &'a Promised,
+    ) -> impl Stream<Item = Seen> + use<'a, E> {
+        let timeout = match promised {
+            Promised::Tags(_) => TAGS_TIMEOUT,
+            _ => VISIBILITY_TIMEOUT,
+        };
+        let waiting = Waiting {
+            ids: ids.to_vec(),
+            promised,
+            until: Instant::now() + timeout,
+            backoff: Box::new(Retry::backoff()),
+            ready: VecDeque::new(),
+            early: BTreeMap::new(),
+        };
+        stream::unfold(waiting, move |mut waiting| async move {
+            while waiting.ready.is_empty() && !waiting.ids.is_empty() {
+                self.read_waiting(&mut waiting).await;
+            }
+            let seen = waiting.ready.pop_front()?;
+            Some((seen, waiting))
+        })
+    }
+
+    /// Reads one image, as it is now.
+    pub async fn again(&self, id: ImageId, attempts: &Attempts<'_>) -> Seen {
+        match self.read(&[id], attempts).await {
+            Ok(images) => seen_now(id, images),
+            Err(error) => Seen::Record(Box::new(ImageRecord::failed(id, error))),
+        }
+    }
+
+    async fn read_waiting(&self, waiting: &mut Waiting<'_>) {
+        let mut last = false;
+        if !waiting.early.is_empty() {
+            let delay = waiting.backoff.next().unwrap_or(VISIBILITY_TIMEOUT);
+            let left = waiting.until.saturating_duration_since(Instant::now());
+            // The last look is at the end of the time, not a backoff behind it.
+            last = left <= delay || !self.retry.attempts().wait(delay.min(left)).await;
+        }
+        let ids = std::mem::take(&mut waiting.ids);
+        for (id, seen) in self.read_isolated(&ids).await {
+            // A look that the time cuts off says less than the one before it.
+            let known = if is_cut_off(&seen) { waiting.early.get(&id).copied() } else { None };
+            match known.or_else(|| self.early(&seen, waiting.promised)) {
+                Some(early) if last || known.is_some() => {
+                    waiting.ready.push_back(too_early(id, seen, &early));
+                }
+                Some(early) => {
+                    waiting.ids.push(id);
+                    waiting.early.insert(id, early);
+                }
+                None => waiting.ready.push_back(seen),
+            }
+        }
+    }
+
+    fn early(&self, seen: &Seen, promised: &Promised) -> Option<Early> {
+        let image = match seen {
+            Seen::Image(fresh) => Some(&fresh.image),
+            Seen::Record(record) if record.skipped == Some(SkipReason::NotFound) => None,
+            Seen::Record(_) => return None,
+        };
+        match (promised, image) {
+            (Promised::Exists | Promised::Available, None) => Some(Early::Missing),
+            (Promised::Available, Some(image)) if image.state == State::Pending => {
+                Some(Early::Pending)
+            }
+            (Promised::Tags(promise), Some(image)) if !self.holds(promise, image) => {
+                Some(Early::OtherTags)
+            }
+            _ => None,
+        }
+    }
+
+    fn holds(&self, promise: &TagPromise, image: &Image) -> bool {
+        let TagScope { prefix, any_tag, status_tag } = self.scope;
+        promise.holds(&image.tags, prefix, any_tag, status_tag)
+    }
+
+    /// Reads the images together; in parts if EC2 does not answer for all of them, so that one image
+    /// fails alone. Gives up when no part at all is answered.
+    async fn read_isolated(&self, ids: &[ImageId]) -> Vec<(ImageId, Seen)> {
+        let mut seen = Vec::new();
+        let mut parts: Vec<&[ImageId]> = ids.chunks(FILTER_VALUES_MAX).collect();
+        let mut timeout = TOGETHER_TIMEOUT;
+        let mut levels_without_answer = 0;
+        while !parts.is_empty() {
+            let mut broken = Vec::new();
+            let mut answered = false;
+            for part in std::mem::take(&mut parts) {
+                match self.read(part, &self.retry.attempts_for(timeout)).await {
+                    Ok(images) => {
+                        answered = true;
+                        seen.extend(sort_out(part, images));
+                    }
+                    Err(error) => broken.push((part, error)),
+                }
+            }
+            timeout = PART_TIMEOUT;
+            levels_without_answer = if answered { 0 } else { levels_without_answer + 1 };
+            for (part, error) in broken {
+                let alone = part.len() <= 1;
+                if alone || error.kind == ErrorKind::Denied || levels_without_answer > 2 {
+                    let error = if alone { its_own_fault(error) } else { error };
+                    seen.extend(part.iter().map(|id| (*id, failed(*id, error.clone()))));
+                } else {
+                    parts.extend(part.chunks(part.len().div_ceil(2)));
+                }
+            }
+        }
+        seen
+    }
+
+    async fn read(
+        &self,
+        ids: &[ImageId],
+        attempts: &Attempts<'_>,
+    ) -> Result<Found, CallError> {
+        let mut found = Found { images: BTreeMap::new(), read_at: Instant::now() };
+        let mut token: Option<String> = None;
+        loop {
+            let page = attempts
+                .call("DescribeImages", async || self.ec2.images(ids, token.as_deref()).await)
+                .await?;
+            found.read_at = Instant::now();
+            for described in page.items {
+                let id = match &described {
+                    Described::Image(image) => image.id,
+                    Described::Unreadable(id, _) => *id,
+                };
+                found.images.insert(id, described);
+            }
+            token = page.next;
+            if token.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+struct Waiting<'a> {
+    ids: Vec<ImageId>,
+    promised: &'a Promised,
+    until: Instant,
+    backoff: Box<dyn Iterator<Item = Duration>>,
+    ready: VecDeque<Seen>,
+    /// The images that the last look did not show as promised.
+    early: BTreeMap<ImageId, Early>,
+}
+
+fn is_cut_off(seen: &Seen) -> bool {
+    match seen {
+        Seen::Image(_) => false,
+        Seen::Record(record) => record.error.as_ref().is_some_and(|error| error.code == "Timeout"),
+    }
+}
+
+struct Found {
+    images: BTreeMap<ImageId, Described>,
+    read_at: Instant,
+}
+
+fn sort_out(ids: &[ImageId], mut found: Found) -> Vec<(ImageId, Seen)> {
+    let mut seen = Vec::with_capacity(ids.len());
+    for id in ids {
+        let described = found.images.remove(id);
+        seen.push((*id, read_described(*id, described, found.read_at)));
+    }
+    seen
+}
+
+fn seen_now(id: ImageId, mut found: Found) -> Seen {
+    let described = found.images.remove(&id);
+    read_described(id, described, found.read_at)
+}
+
+fn read_described(id: ImageId, described: Option<Described>, read_at: Instant) -> Seen {
+    match described {
+        Some(Described::Image(image)) => Seen::Image(Fresh { image, read_at }),
+        Some(Described::Unreadable(_, problem)) => failed(
+            id,
+            CallError {
+                operation: "DescribeImages",
+                code: UNREADABLE_IMAGE.into(),
+                message: format!("EC2 describes the image in a way that cannot be read: {problem}"),
+                kind: ErrorKind::Transient,
+            },
+        ),
+        None => Seen::Record(Box::new(ImageRecord::skipped(id, SkipReason::NotFound))),
+    }
+}
+
+/// An answer about one image alone that cannot be read is about an image that cannot be read.
+fn its_own_fault(error: CallError) -> CallError {
+    if error.code == "UnreadableAnswer" {
+        return CallError { code: UNREADABLE_IMAGE.into(), ..error };
+    }
+    error
+}
+
+fn failed(id: ImageId, error: CallError) -> Seen {
+    Seen::Record(Box::new(ImageRecord::failed(id, error)))
+}
+
+/// An image that EC2 does not show as the event said, even after a while. Tags count as they are read;
+/// for the rest the image has failed, by EC2's own code, so that its event comes again.
+fn too_early(id: ImageId, seen: Seen, early: &Early) -> Seen {
+    let (code, message) = match early {
+        Early::OtherTags => return seen,
+        Early::Missing => (
+            "InvalidAMIID.NotFound",
+            "the event says that the image exists, and EC2 does not show it yet; if that lasts, \
+             check that the image is in this account",
+        ),
+        Early::Pending => (
+            "InvalidAMIID.Unavailable",
+            "the event says that the image is available, and EC2 still shows it as pending; if \
+             that lasts, look at the image",
+        ),
+    };
+    let (code, message) = (code.into(), message.into());
+    let kind = ErrorKind::NotYet;
+    failed(id, CallError { operation: "DescribeImages", code, message, kind })
+}

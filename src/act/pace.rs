@@ -1,0 +1,1004 @@
+//! How fast one operation may be called, learned from its answers.
+
+use std::{
+    cell::{Cell, RefCell},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Mutex, Notify},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::call_error::CallError;
+
+/// The pace of one operation. EC2 gives each API of each account and Region a token bucket, and an
+/// answer tells neither its size nor its refill rate:
+/// <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>
+///
+/// Until calls are throttled, they go out as fast as answers come back, and a few more each time
+/// (TCP's slow start). From then on they are spaced out, at a rate that follows TCP's CUBIC, like
+/// the adaptive retries of the AWS SDKs. <https://www.rfc-editor.org/rfc/rfc9438>
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Held by the first caller in the queue. Callers get it in the order of their coming.
+    turn: Mutex<()>,
+    /// Wakes the first caller: an answer came.
+    answered: Notify,
+    /// Callers in the queue.
+    waiting: Cell<u32>,
+    /// When the queue began.
+    queued: Cell<Instant>,
+    learned: RefCell<Learned>,
+    /// The last throttled answer.
+    refusal: RefCell<Option<CallError>>,
+}
+
+/// What the answer to one request says about the pace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// The service took the request, even if it rejected it afterwards.
+    Through,
+    /// A fault, or no answer: says nothing about limits.
+    Fault,
+    /// Too many requests.
+    Throttled {
+        /// Tells callers apart.
+        caller: u64,
+        /// The number of throttled answers in a row that this caller got.
+        in_a_row: u32,
+    },
+}
+
+impl Pace {
+    /// Requests without an answer hold up the queue no longer than this.
+    const SILENCE: Duration = Duration::from_millis(500);
+    /// An operation that lets nothing through for so long is stuck, not busy.
+    const STUCK: Duration = Duration::from_secs(2);
+    /// A longer queue needs no more callers.
+    const QUEUE: Duration = Duration::from_secs(2);
+    /// When to look again whether answers have made the queue shorter: some round trips.
+    const SOON: Duration = Duration::from_millis(10);
+
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            turn: Mutex::default(),
+            answered: Notify::new(),
+            waiting: Cell::new(0),
+            queued: Cell::new(now),
+            learned: RefCell::new(Learned::new(now)),
+            refusal: RefCell::default(),
+        }
+    }
+
+    /// Waits until the caller may send one request. Where nothing holds it back it waits for no
+    /// timer, since a timer takes up to a millisecond even for no time at all.
+    pub(super) async fn turn(&self) {
+        if self.waiting.get() == 0 {
+            self.queued.set(Instant::now());
+        }
+        let _waiting = Waiting::new(&self.waiting);
+        let _turn = self.turn.lock().await;
+        loop {
+            let room = self.learned.borrow_mut().take(Instant::now());
+            match room {
+                Room::Now => return,
+                Room::At(next) => sleep_until(next).await,
+                Room::AfterAnswer => {
+                    if timeout(Self::SILENCE, self.answered.notified())
+                        .await
+                        .is_err()
+                    {
+                        self.learned.borrow_mut().forget_unanswered();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Learns from the answer to a request.
+    pub(super) fn answered(&self, sent: Instant, answer: Answer) {
+        let is_queued = self.waiting.get() > 0;
+        self.learned
+            .borrow_mut()
+            .answered(Instant::now(), sent, answer, is_queued);
+        self.answered.notify_one();
+    }
+
+    /// Keeps a throttled answer for callers that get none before they give up.
+    pub(super) fn keep(&self, error: &CallError) {
+        self.refusal.replace(Some(error.clone()));
+    }
+
+    /// The last throttled answer, if the operation is stuck.
+    pub(super) fn refusal(&self) -> Option<CallError> {
+        let is_stuck = self.learned.borrow().is_stuck(Instant::now());
+        if is_stuck {
+            self.refusal.borrow().clone()
+        } else {
+            None
+        }
+    }
+
+    /// How long the operation was stuck in all.
+    pub(super) fn stuck(&self) -> Duration {
+        self.learned.borrow().stuck(Instant::now())
+    }
+
+    /// When one more caller will not make the queue too long. Now, if the operation is stuck: its
+    /// queue may never end, and callers of other operations need not wait for it.
+    pub(super) fn next_start(&self, now: Instant) -> Instant {
+        let learned = self.learned.borrow();
+        let waiting = f64::from(self.waiting.get());
+        let is_busy = learned.is_busy(now);
+        let Some(limit) = &learned.limit else {
+            // Before any answer the queue would take all callers, so that it waits for answers
+            // first.
+            let is_flowing = is_busy || now - self.queued.get() <= Self::STUCK;
+            let is_full = is_flowing && waiting >= learned.window;
+            return if is_full { now + Self::SOON } else { now };
+        };
+        if !is_busy {
+            return now;
+        }
+        let end = limit.next.max(now) + Duration::from_secs_f64(waiting / limit.rate(now));
+        if end > now + Self::QUEUE {
+            end - Self::QUEUE
+        } else {
+            now
+        }
+    }
+}
+
+/// One caller in the queue, until it is dropped: callers may give up.
+struct Waiting<'a>(&'a Cell<u32>);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a Cell<u32>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+/// Room for one more request.
+#[derive(Debug, Clone, Copy)]
+enum Room {
+    Now,
+    At(Instant),
+    AfterAnswer,
+}
+
+#[derive(Debug)]
+struct Learned {
+    /// `None` before calls are throttled, and again when that was long ago.
+    limit: Option<Limit>,
+    /// Without a limit: the number of requests that may wait for their answers.
+    window: f64,
+    /// Without a limit: the number of requests that may go out now.
+    room: f64,
+    /// The last decision. Answers to requests sent before it led to it, or would have.
+    decided: Instant,
+    /// Answers since then.
+    count: Count,
+    /// When a request was last let through.
+    let_through: Option<Instant>,
+    /// When a request was first throttled after that.
+    throttled: Option<Instant>,
+    /// How long nothing was let through, in the past.
+    stuck: Duration,
+}
+
+impl Learned {
+    /// The first window. Not a limit: it grows as soon as callers queue.
+    const WINDOW: f64 = 16.0;
+    /// The part of a request that each answer adds to the window while callers queue. More would
+    /// empty large buckets sooner, and have more calls throttled at their end.
+    const WIDER: f64 = 0.1;
+    /// Round trips take less. The first guess at a rate is one window in this time.
+    const ROUND_TRIP: f64 = 0.25;
+    /// The part of throttled answers that is no sign of a limit.
+    const ODD: f64 = 0.04;
+    /// More throttled answers in a row say more about the caller (one image that EC2 is busy with)
+    /// than about the operation.
+    const IN_A_ROW: u32 = 2;
+    /// A limit that has not been met for so long is forgotten: the bucket is full again, or larger.
+    const LONG_AGO: Duration = Duration::from_secs(20);
+
+    fn new(now: Instant) -> Self {
+        Self {
+            limit: None,
+            window: Self::WINDOW,
+            room: Self::WINDOW,
+            decided: now,
+            count: Count::new(now),
+            let_through: None,
+            throttled: None,
+            stuck: Duration::ZERO,
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> Room {
+        if self
+            .limit
+            .as_ref()
+            .is_some_and(|limit| now - limit.since > Self::LONG_AGO)
+        {
+            self.limit = None;
+            (self.window, self.room) = (Self::WINDOW, Self::WINDOW);
+        }
+        if let Some(limit) = &mut self.limit {
+            return limit.take(now);
+        }
+        if self.room < 1.0 {
+            return Room::AfterAnswer;
+        }
+        self.room -= 1.0;
+        Room::Now
+    }
+
+    fn forget_unanswered(&mut self) {
+        self.room = self.window;
+    }
+
+    fn answered(&mut self, now: Instant, sent: Instant, answer: Answer, is_queued: bool) {
+        if answer == Answer::Through && is_queued && self.limit.is_none() {
+            self.window += Self::WIDER;
+            self.room += Self::WIDER;
+        }
+        self.room = (self.room + 1.0).min(self.window);
+        let counts = sent >= self.decided;
+        if counts {
+            self.count.renew(now);
+        }
+        match answer {
+            Answer::Fault => {}
+            Answer::Through => {
+                self.stuck = self.stuck(now);
+                (self.let_through, self.throttled) = (Some(now), None);
+                if counts {
+                    self.count.let_through += 1.0;
+                }
+            }
+            Answer::Throttled { caller, in_a_row } => {
+                self.throttled.get_or_insert(now);
+                if counts && (in_a_row <= Self::IN_A_ROW || !self.is_busy(now)) {
+                    self.count.throttled(caller);
+                    self.decide(now);
+                }
+            }
+        }
+    }
+
+    /// Slows down if the answers say so.
+    fn decide(&mut self, now: Instant) {
+        let count = &self.count;
+        let answers = count.answers();
+        let is_enough = answers >= Count::ENOUGH || !self.is_busy(now);
+        if !is_enough || !count.has_several || count.throttled <= answers * Self::ODD {
+            return;
+        }
+        // Two more, since few answers do not say all.
+        let share = count.throttled / (answers + 2.0);
+        let measured = answers / (now - count.since).max(Count::SECOND).as_secs_f64();
+        let (rate, share) = match &self.limit {
+            Some(limit) => (limit.rate(now), share),
+            // Much of it was what the bucket had saved up. Callers may also have asked for less than
+            // it gives.
+            None => (
+                measured.max(Self::WINDOW / Self::ROUND_TRIP),
+                share.max(0.5),
+            ),
+        };
+        self.limit = Some(Limit::below(rate, share, self.limit.as_ref(), now));
+        self.decided = now;
+        self.count = Count::new(now);
+    }
+
+    /// Whether a request was let through lately.
+    fn is_busy(&self, now: Instant) -> bool {
+        self.let_through
+            .is_some_and(|last| now - last <= Pace::STUCK)
+    }
+
+    /// Whether all requests have been throttled for a while.
+    fn is_stuck(&self, now: Instant) -> bool {
+        self.throttled
+            .is_some_and(|since| now - since > Pace::STUCK)
+    }
+
+    fn stuck(&self, now: Instant) -> Duration {
+        let Some(since) = self.throttled else {
+            return self.stuck;
+        };
+        self.stuck + (now - since).saturating_sub(Pace::STUCK)
+    }
+}
+
+/// Answers of about the last second, or the last few where they are rare. Older ones fade.
+#[derive(Debug)]
+struct Count {
+    since: Instant,
+    let_through: f64,
+    throttled: f64,
+    /// The first caller that was throttled.
+    caller: Option<u64>,
+    /// Whether others were, too.
+    has_several: bool,
+}
+
+impl Count {
+    const SECOND: Duration = Duration::from_secs(1);
+    /// What is enough for a new count after a second.
+    const MANY: f64 = 20.0;
+    /// What is enough for a decision.
+    const ENOUGH: f64 = 3.0;
+
+    fn new(since: Instant) -> Self {
+        Self {
+            since,
+            let_through: 0.0,
+            throttled: 0.0,
+            caller: None,
+            has_several: false,
+        }
+    }
+
+    fn answers(&self) -> f64 {
+        self.let_through + self.throttled
+    }
+
+    fn renew(&mut self, now: Instant) {
+        let time = now - self.since;
+        if time > Self::SECOND && self.answers() >= Self::MANY {
+            let (let_through, throttled) = (self.let_through / 2.0, self.throttled / 2.0);
+            *self = Self {
+                let_through,
+                throttled,
+                ..Self::new(now)
+            };
+        }
+    }
+
+    fn throttled(&mut self, caller: u64) {
+        self.throttled += 1.0;
+        self.has_several |= *self.caller.get_or_insert(caller) != caller;
+    }
+}
+
+/// A rate below the last one that was throttled. It soon gets back near that one, stays there for a
+/// while, and then grows faster and faster, so that a raised limit is used within seconds.
+#[derive(Debug)]
+struct Limit {
+    /// The rate at which it stays for a while, in calls a second.
+    plateau: f64,
+    /// The rate at first.
+    start: f64,
+    trust: Trust,
+    since: Instant,
+    /// The earliest moment for the next request.
+    next: Instant,
+}
+
+/// How well a limit is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// Requests went out freely before, and nobody knows what saved-up tokens did.
+    Guessed,
+    /// Requests were throttled at the last rate, which may have been far too high.
+    Bounded,
+    /// The limit was held for some time. A lower one is believed step by step, since others may use
+    /// the operation for a moment.
+    Held,
+}
+
+impl Limit {
+    /// The slowest rate, in calls a second.
+    const SLOWEST: f64 = 0.5;
+    /// The factor that one decision slows down by at most.
+    const MOST: f64 = 0.3;
+    /// The first rate, as a part of what was let through.
+    const START: f64 = 0.8;
+    /// The plateau, as a part of what was let through, which is seen a little too high: a bucket is
+    /// not empty at once.
+    const PLATEAU: f64 = 0.93;
+    /// The part of a limit that is believed when less is let through for a moment.
+    const STEP: f64 = 0.8;
+    /// A limit that lasted so long was held.
+    const HELD: Duration = Duration::from_secs(2);
+    /// CUBIC's C: the part of the rate by which it grows in the first second after the plateau.
+    const GROWTH: f64 = 0.003;
+    /// Timers wake late, by a millisecond or more if the processor is busy. So much is made up for.
+    const LATE: Duration = Duration::from_millis(50);
+
+    /// The limit after a share of the requests at a rate was throttled.
+    fn below(rate: f64, share: f64, before: Option<&Self>, now: Instant) -> Self {
+        let given = (rate * (1.0 - share).max(Self::MOST)).max(Self::SLOWEST);
+        let start = (given * Self::START).max(Self::SLOWEST);
+        let near = (given * Self::PLATEAU).max(Self::SLOWEST);
+        let (trust, plateau) = match before {
+            None => (Trust::Guessed, near),
+            Some(before) if !before.was_held(now) => (Trust::Bounded, near),
+            // Throttled on the way back to the plateau, or by far.
+            Some(before) if rate < before.plateau * Self::STEP => {
+                (Trust::Held, near.max(before.plateau * Self::STEP))
+            }
+            Some(_) if share > 0.5 => (Trust::Held, near.max(rate * Self::STEP)),
+            Some(_) => (Trust::Held, near),
+        };
+        let next = now + Duration::from_secs_f64(1.0 / start);
+        Self {
+            plateau,
+            start,
+            trust,
+            since: now,
+            next,
+        }
+    }
+
+    fn was_held(&self, now: Instant) -> bool {
+        self.trust == Trust::Held || now - self.since > Self::HELD
+    }
+
+    /// Calls a second.
+    fn rate(&self, now: Instant) -> f64 {
+        let time = (now - self.since).as_secs_f64();
+        if self.trust == Trust::Guessed {
+            return self.start * time.exp2();
+        }
+        let until_plateau = ((1.0 - self.start / self.plateau) / Self::GROWTH).cbrt();
+        self.plateau * (1.0 + Self::GROWTH * (time - until_plateau).powi(3))
+    }
+
+    fn take(&mut self, now: Instant) -> Room {
+        if self.next > now {
+            return Room::At(self.next);
+        }
+        let from = self.next.max(now.checked_sub(Self::LATE).unwrap_or(now));
+        self.next = from + Duration::from_secs_f64(1.0 / self.rate(now));
+        Room::Now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, StreamExt, future::join_all, join, stream::FuturesUnordered};
+    use tokio::time::sleep;
+
+    use super::{super::retry::Retry, *};
+
+    const OPERATION: &str = "ModifyImageAttribute";
+    /// More calls than any test lets through.
+    const ENDLESS: u32 = 1_000_000;
+
+    /// EC2's side: a token bucket, with answers after 20 to 50 ms.
+    struct Bucket {
+        burst: Cell<f64>,
+        refill: Cell<f64>,
+        tokens: Cell<f64>,
+        filled: Cell<Instant>,
+        given: Cell<u32>,
+        throttled: Cell<u32>,
+        random: RefCell<fastrand::Rng>,
+    }
+
+    impl Bucket {
+        fn new(burst: f64, refill: f64) -> Self {
+            Self {
+                burst: Cell::new(burst),
+                refill: Cell::new(refill),
+                tokens: Cell::new(burst),
+                filled: Cell::new(Instant::now()),
+                given: Cell::new(0),
+                throttled: Cell::new(0),
+                random: RefCell::new(fastrand::Rng::with_seed(17)),
+            }
+        }
+
+        fn unlimited() -> Self {
+            Self::new(f64::INFINITY, 0.0)
+        }
+
+        fn set(&self, burst: f64, refill: f64) {
+            self.fill();
+            self.burst.set(burst);
+            self.refill.set(refill);
+        }
+
+        fn fill(&self) {
+            let now = Instant::now();
+            let filled = (now - self.filled.replace(now)).as_secs_f64() * self.refill.get();
+            self.tokens
+                .set((self.tokens.get() + filled).min(self.burst.get()));
+        }
+
+        fn take(&self) -> bool {
+            self.fill();
+            let has_token = self.tokens.get() >= 1.0;
+            if has_token {
+                self.tokens.set(self.tokens.get() - 1.0);
+            }
+            has_token
+        }
+
+        async fn travel(&self) {
+            let latency = self.random.borrow_mut().u64(10..=25);
+            sleep(Duration::from_millis(latency)).await;
+        }
+
+        async fn call(&self) -> Result<(), CallError> {
+            self.travel().await;
+            let is_given = self.take();
+            self.travel().await;
+            let count = if is_given {
+                &self.given
+            } else {
+                &self.throttled
+            };
+            count.set(count.get() + 1);
+            if is_given { Ok(()) } else { Err(throttled()) }
+        }
+
+        /// Requests let through and throttled meanwhile.
+        async fn watch(&self, seconds: u64) -> (f64, f64) {
+            let before = (self.given.get(), self.throttled.get());
+            sleep(Duration::from_secs(seconds)).await;
+            let now = (self.given.get(), self.throttled.get());
+            (f64::from(now.0 - before.0), f64::from(now.1 - before.1))
+        }
+    }
+
+    fn throttled() -> CallError {
+        CallError::answered(OPERATION, "RequestLimitExceeded", 503, "")
+    }
+
+    fn retry() -> Retry {
+        Retry::until(Instant::now() + Duration::from_secs(7200))
+    }
+
+    /// Handles so many images, each begun when [`Retry::next_start`] says so.
+    async fn sweep(retry: &Retry, images: u32, handle: impl AsyncFn(u32)) {
+        let mut under_way = FuturesUnordered::new();
+        let mut begun = 0;
+        while begun < images {
+            let start = retry.next_start();
+            if start > Instant::now() {
+                tokio::select! {
+                    Some(()) = under_way.next() => {}
+                    () = sleep_until(start) => {}
+                }
+                continue;
+            }
+            under_way.push(handle(begun));
+            begun += 1;
+            under_way.next().now_or_never();
+        }
+        while under_way.next().await.is_some() {}
+    }
+
+    /// So many calls, each for an image of its own.
+    async fn call(retry: &Retry, calls: u32, bucket: &Bucket) {
+        sweep(retry, calls, async |_| {
+            let attempts = retry.attempts();
+            attempts.call(OPERATION, || bucket.call()).await.unwrap();
+        })
+        .await;
+    }
+
+    /// The same, so many at a time, however long they queue.
+    async fn call_at_once(retry: &Retry, calls: u32, bucket: &Bucket, width: usize) {
+        futures_util::stream::iter(0..calls)
+            .map(|_| async {
+                let attempts = retry.attempts();
+                attempts.call(OPERATION, || bucket.call()).await.unwrap();
+            })
+            .buffer_unordered(width)
+            .for_each(async |()| {})
+            .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_operation_is_called_at_the_rate_that_its_bucket_allows() {
+        for (calls, burst, refill, may_throttle) in [
+            (1000, 100.0, 20.0, 1.0 / 6.0),
+            (600, 100.0, 5.0, 1.0 / 6.0),
+            (2000, 200.0, 100.0, 1.0 / 6.0),
+            (20_000, 2000.0, 400.0, 0.08),
+            (6000, 2000.0, 100.0, 0.08),
+        ] {
+            for width in [None, Some(16), Some(usize::MAX)] {
+                let (retry, bucket) = (retry(), Bucket::new(burst, refill));
+                let start = Instant::now();
+                match width {
+                    None => call(&retry, calls, &bucket).await,
+                    Some(width) => call_at_once(&retry, calls, &bucket, width).await,
+                }
+                let ideal = (f64::from(calls) - burst) / refill;
+                let part = ideal / start.elapsed().as_secs_f64();
+                let throttled = f64::from(bucket.throttled.get()) / f64::from(calls);
+                println!(
+                    "{calls} calls, {burst} + {refill}/s, {width:?}: {part:.3}, {throttled:.3}"
+                );
+                assert!(
+                    part > 0.9,
+                    "{burst} + {refill}/s, {width:?}: {part} of the ideal"
+                );
+                assert!(
+                    throttled < may_throttle,
+                    "{burst} + {refill}/s, {width:?}: {throttled}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_throttled_answer_in_a_quiet_time_slows_nothing_down() {
+        let (retry, bucket) = (retry(), Bucket::new(100.0, 20.0));
+        for second in 0..30 {
+            let is_odd = Cell::new(second == 29);
+            let attempt = async || {
+                if is_odd.take() {
+                    Err(throttled())
+                } else {
+                    bucket.call().await
+                }
+            };
+            retry.attempts().call(OPERATION, attempt).await.unwrap();
+            sleep(Duration::from_secs(2)).await;
+        }
+        let start = Instant::now();
+        call(&retry, 300, &bucket).await;
+        let took = start.elapsed().as_secs_f64();
+        println!("{took} s, at best 10");
+        assert!(took < 11.0, "{took} s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_moment_of_throttled_answers_in_a_quiet_time_does_not_slow_down_a_later_rush() {
+        let (retry, bucket) = (retry(), Bucket::new(100.0, 20.0));
+        for second in 0..30 {
+            let is_odd = Cell::new(second == 29);
+            let image = async |_| {
+                let attempt = async || {
+                    if is_odd.get() {
+                        Err(throttled())
+                    } else {
+                        bucket.call().await
+                    }
+                };
+                retry.attempts().call(OPERATION, attempt).await.unwrap();
+            };
+            let moment = async {
+                sleep(Duration::from_millis(50)).await;
+                is_odd.set(false);
+            };
+            join!(join_all((0..6).map(image)), moment);
+            sleep(Duration::from_secs(2)).await;
+        }
+        let start = Instant::now();
+        call(&retry, 300, &bucket).await;
+        let took = start.elapsed().as_secs_f64();
+        println!("{took} s, at best 10");
+        assert!(took < 11.0, "{took} s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rush_after_a_pause_does_not_meet_the_bucket_all_at_once() {
+        let (retry, bucket) = (retry(), Bucket::new(100.0, 20.0));
+        call(&retry, 500, &bucket).await;
+        sleep(Duration::from_secs(120)).await;
+        let before = bucket.throttled.get();
+        call_at_once(&retry, 1000, &bucket, 1000).await;
+        let throttled = bucket.throttled.get() - before;
+        println!("{throttled} throttled");
+        assert!(throttled < 1000 / 6, "{throttled} throttled");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn others_that_use_the_same_bucket_leave_a_rest_that_is_used() {
+        // Seconds of a period; seconds in which others call; their calls a second, and at once.
+        for (period, on, rate, batch) in [
+            (1.0, 1.0, 10.0, 1),
+            (9.0, 3.0, 40.0, 1),
+            (10.0, 5.0, 20.0, 1),
+            (5.0, 5.0, 0.2, 50),
+            (20.0, 20.0, 0.05, 200),
+        ] {
+            let (retry, bucket) = (retry(), Bucket::new(100.0, 20.0));
+            let start = Instant::now();
+            let taken = Cell::new(0);
+            let others = async {
+                loop {
+                    let is_on = start.elapsed().as_secs_f64() % period < on;
+                    for _ in 0..if is_on { batch } else { 0 } {
+                        taken.set(taken.get() + u32::from(bucket.take()));
+                    }
+                    sleep(Duration::from_secs_f64(1.0 / rate)).await;
+                }
+            };
+            tokio::select! {
+                () = call(&retry, 2000, &bucket) => {}
+                () = others => {}
+            }
+            let left = 100.0 + 20.0 * start.elapsed().as_secs_f64() - f64::from(taken.get());
+            let (part, throttled) = (2000.0 / left, f64::from(bucket.throttled.get()) / 2000.0);
+            println!(
+                "{on} of {period} s, {batch} at {rate}/s: {part:.3}, {throttled:.3} throttled"
+            );
+            assert!(
+                part > 0.85,
+                "{on} of {period} s, {batch} at {rate}/s: {part} of the rest"
+            );
+            assert!(throttled < 1.0 / 6.0, "{throttled}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_raised_limit_is_used_within_twenty_seconds() {
+        for refill in [5.0, 20.0] {
+            let (retry, bucket) = (retry(), Bucket::new(100.0, refill));
+            let raised = async {
+                bucket.watch(60).await;
+                bucket.set(100.0 * 20.0, refill * 20.0);
+                bucket.watch(20).await;
+                let (given, throttled) = bucket.watch(10).await;
+                println!("{} of {refill}/s x 20, {throttled} throttled", given / 10.0);
+                assert!(given / 10.0 > refill * 20.0 * 0.8, "{given} in 10 s");
+            };
+            tokio::select! {
+                () = call(&retry, ENDLESS, &bucket) => {}
+                () = raised => {}
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lowered_limit_brings_no_storm_of_throttled_answers() {
+        for refill in [100.0, 400.0] {
+            let (retry, bucket) = (retry(), Bucket::new(2000.0, refill));
+            let lowered = async {
+                bucket.watch(60).await;
+                bucket.set(100.0, refill / 20.0);
+                let (_, throttled) = bucket.watch(20).await;
+                let (given, later) = bucket.watch(40).await;
+                println!("{refill}/s / 20: {throttled}, then {later} throttled, {given} given");
+                assert!(throttled < 150.0, "{throttled} throttled");
+                assert!(given > refill / 20.0 * 40.0 * 0.9, "{given} in 40 s");
+                assert!(
+                    later < given / 6.0,
+                    "{later} throttled, {given} let through"
+                );
+            };
+            tokio::select! {
+                () = call(&retry, ENDLESS, &bucket) => {}
+                () = lowered => {}
+            }
+        }
+    }
+
+    /// Handles 1000 images; the calls of some are always throttled. How long the others take, in
+    /// seconds, and how many images failed.
+    async fn seconds_beside_stuck_images(bucket: Bucket, stuck: fn(u32) -> bool) -> (f64, u32) {
+        let retry = retry();
+        let start = Instant::now();
+        let (last, failed) = (Cell::new(start), Cell::new(0));
+        sweep(&retry, 1000, async |image| {
+            let attempts = retry.attempts_for(Duration::from_secs(60));
+            let attempt = async || {
+                if !stuck(image) {
+                    return bucket.call().await;
+                }
+                bucket.travel().await;
+                Err(throttled())
+            };
+            match attempts.call(OPERATION, attempt).await {
+                Ok(()) => last.set(Instant::now()),
+                Err(error) => {
+                    assert_eq!(error, throttled());
+                    failed.set(failed.get() + 1);
+                }
+            }
+        })
+        .await;
+        ((last.get() - start).as_secs_f64(), failed.get())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn images_whose_calls_are_always_throttled_do_not_slow_down_the_others() {
+        let (free, _) = seconds_beside_stuck_images(Bucket::unlimited(), |_| false).await;
+        for (stuck, images) in [
+            ((|image| image == 0) as fn(u32) -> bool, 1),
+            (|image| image == 500, 1),
+            (|image| image % 100 == 7, 10),
+            (|image| image % 100 == 0, 10),
+        ] {
+            let bucket = Bucket::unlimited();
+            let (seconds, failed) = seconds_beside_stuck_images(bucket, stuck).await;
+            println!("{images} stuck: {seconds} s, {free} s without");
+            assert!(
+                seconds < free * 1.3,
+                "{images} stuck: {seconds} s, {free} s without"
+            );
+            assert_eq!(failed, images);
+
+            let bucket = Bucket::new(100.0, 20.0);
+            let (seconds, failed) = seconds_beside_stuck_images(bucket, stuck).await;
+            println!("{images} stuck: {seconds} s, 45 s at best");
+            assert!(seconds < 50.0, "{images} stuck: {seconds} s");
+            assert_eq!(failed, images);
+        }
+        let (seconds, failed) =
+            seconds_beside_stuck_images(Bucket::unlimited(), |image| image < 16).await;
+        println!("the first 16 stuck: {seconds} s");
+        assert!(seconds < 15.0, "the first 16 stuck: {seconds} s");
+        assert_eq!(failed, 16);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn images_whose_calls_are_not_answered_do_not_hold_up_the_others() {
+        let retry = retry();
+        let bucket = Bucket::unlimited();
+        let start = Instant::now();
+        let last = Cell::new(start);
+        sweep(&retry, 1000, async |image| {
+            let attempts = retry.attempts_for(Duration::from_secs(60));
+            let attempt = async || {
+                if image < 40 {
+                    std::future::pending().await
+                } else {
+                    bucket.call().await
+                }
+            };
+            if attempts.call(OPERATION, attempt).await.is_ok() {
+                last.set(Instant::now());
+            }
+        })
+        .await;
+        let seconds = (last.get() - start).as_secs_f64();
+        println!("{seconds} s");
+        assert!(seconds < 4.0, "{seconds} s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operation_that_is_throttled_for_everybody_slows_only_itself() {
+        let retry = Retry::until(Instant::now() + Duration::from_secs(300));
+        let bucket = Bucket::unlimited();
+        let start = Instant::now();
+        let (last, tries) = (Cell::new(start), RefCell::new(Vec::new()));
+        let all = sweep(&retry, 1000, async |image| {
+            let attempts = retry.attempts();
+            if image % 4 == 0 {
+                let attempt = async || {
+                    tries.borrow_mut().push(Instant::now());
+                    bucket.travel().await;
+                    Err::<(), _>(throttled())
+                };
+                attempts
+                    .call("DescribeSnapshots", attempt)
+                    .await
+                    .unwrap_err();
+                return;
+            }
+            attempts.call(OPERATION, || bucket.call()).await.unwrap();
+            last.set(Instant::now());
+        });
+        all.await;
+        let seconds = (last.get() - start).as_secs_f64();
+        let tries = tries.into_inner();
+        let late: Vec<_> = tries
+            .iter()
+            .filter(|at| **at - start > Duration::from_secs(60))
+            .collect();
+        let gaps: Vec<_> = late.windows(2).map(|pair| *pair[1] - *pair[0]).collect();
+        println!(
+            "others {seconds} s, {} tries, {} after a minute",
+            tries.len(),
+            late.len()
+        );
+        assert!(seconds < 2.0, "others: {seconds} s");
+        assert!(tries.len() < 300, "{} tries in 300 s", tries.len());
+        assert!(
+            gaps.iter().all(|gap| *gap > Duration::from_millis(500)),
+            "{gaps:?}"
+        );
+        assert!(late.len() > 100, "{} tries in 240 s", late.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_callers_of_an_operation_that_is_throttled_for_everybody_slow_down_too() {
+        let retry = Retry::until(Instant::now() + Duration::from_secs(120));
+        let late = Cell::new(0);
+        let image = async |_| {
+            let attempt = async || {
+                let is_late = retry.deadline() - Instant::now() < Duration::from_secs(60);
+                late.set(late.get() + u32::from(is_late));
+                Err::<(), _>(throttled())
+            };
+            retry.attempts().call(OPERATION, attempt).await.unwrap_err();
+        };
+        join_all((0..20).map(image)).await;
+        println!("{} tries in the last minute", late.get());
+        assert!(
+            late.get() > 20 && late.get() < 45,
+            "{} tries in the last minute",
+            late.get()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_beyond_the_timers_resolution_is_kept() {
+        let pace = Pace::new(Instant::now());
+        let start = Instant::now();
+        let limit = Limit::below(6000.0, 0.3, None, start);
+        let rate = limit.rate(start);
+        pace.learned.borrow_mut().limit = Some(limit);
+        let calls = async {
+            for calls in 0.. {
+                pace.turn().await;
+                if start.elapsed() > Duration::from_millis(200) {
+                    return calls;
+                }
+            }
+            0
+        };
+        let made = f64::from(calls.await) / 0.2;
+        assert!(
+            made > rate && made < rate * 1.3,
+            "{made} of {rate} calls a second"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_of_two_seconds_delays_the_next_image_and_a_stuck_operation_does_not() {
+        let (retry, bucket) = (retry(), Bucket::new(100.0, 20.0));
+        let calls = call_at_once(&retry, 1000, &bucket, 200);
+        let watch = async {
+            assert_eq!(retry.next_start(), Instant::now());
+            sleep(Duration::from_secs(20)).await;
+            let queue = (retry.next_start() - Instant::now()).as_secs_f64();
+            println!("{queue} s until the next start");
+            assert!(queue > 4.0 && queue < 11.0, "{queue} s");
+            bucket.set(0.0, 0.0);
+            sleep(Duration::from_secs(3)).await;
+            assert_eq!(retry.next_start(), Instant::now());
+        };
+        tokio::select! { biased; () = watch => {}, () = calls => {} }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn images_are_not_all_begun_before_the_first_answer() {
+        let (retry, bucket) = (retry(), Bucket::unlimited());
+        let begun = Cell::new(0);
+        let all = sweep(&retry, 50_000, async |_| {
+            begun.set(begun.get() + 1);
+            let attempts = retry.attempts();
+            attempts.call(OPERATION, || bucket.call()).await.unwrap();
+        });
+        tokio::select! {
+            () = all => {}
+            () = sleep(Duration::from_millis(15)) => {}
+        }
+        assert!(begun.get() < 100, "{} begun", begun.get());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_gives_up_leaves_the_queue() {
+        let pace = Pace::new(Instant::now());
+        for _ in 0..16 {
+            pace.turn().await;
+        }
+        {
+            let (first, second) = (pace.turn(), pace.turn());
+            let given_up = timeout(Duration::from_millis(100), async { join!(first, second) });
+            assert!(given_up.await.is_err());
+        }
+        assert_eq!(pace.waiting.get(), 0);
+        pace.answered(Instant::now(), Answer::Through);
+        assert_eq!(pace.turn().now_or_never(), Some(()));
+    }
+}

@@ -1,0 +1,143 @@
+//! Reading the permissions and facts that a plan needs.
+
+use std::collections::BTreeMap;
+
+use ami_warden_core::{
+    decide::{
+        guardrail::Guardrails,
+        plan::{Needs, keys_needed, needs},
+    },
+    model::{
+        facts::ShareFacts,
+        grantee::{CopyPermissions, LaunchPermissions},
+        image::{Image, ImageId},
+    },
+    wish::directives::Directives,
+};
+use tokio::time::Instant;
+
+use super::{
+    call_error::CallError,
+    facts::FactReader,
+    ports::{Ec2, Keys},
+    retry::Attempts,
+};
+
+/// The permissions of an image, and when the older of them was read.
+pub(super) struct Permissions {
+    pub(super) launch: Option<LaunchPermissions>,
+    pub(super) copy: BTreeMap<String, CopyPermissions>,
+    pub(super) read_at: Instant,
+}
+
+/// Reads the permissions and facts of one image.
+#[derive(Debug)]
+pub(super) struct ImageReader<'a, E, K> {
+    pub(super) ec2: &'a E,
+    pub(super) facts: &'a FactReader<'a, E, K>,
+    pub(super) image: &'a Image,
+    pub(super) directives: &'a Directives,
+    pub(super) guardrails: &'a Guardrails,
+    pub(super) attempts: &'a Attempts<'a>,
+}
+
+impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
+    /// Reads everything that a plan needs; reads that do not depend on each other at the same time.
+    pub(super) async fn all(&self) -> Result<(Permissions, ShareFacts), CallError> {
+        let early = self.early_needs();
+        let (permissions, facts) =
+            tokio::join!(self.permissions(), self.facts(early, ShareFacts::default()));
+        let permissions = permissions?;
+        let facts = self.rest(&permissions, early, facts?).await?;
+        Ok((permissions, facts))
+    }
+
+    /// The facts that are needed whatever the permissions are: `all` is judged by the image's own
+    /// public flag, so that its facts are read at the same time.
+    pub(super) fn early_needs(&self) -> Needs {
+        needs(self.image, self.directives, self.guardrails, None, &BTreeMap::new())
+    }
+
+    /// The permissions that the directives are about.
+    pub(super) async fn permissions(&self) -> Result<Permissions, CallError> {
+        let launch = async {
+            if self.directives.launch_permission.is_none() {
+                return Ok((None, Instant::now()));
+            }
+            let launch = launch_permissions(self.ec2, self.image.id, self.attempts).await?;
+            Ok((Some(launch), Instant::now()))
+        };
+        let copy = async {
+            if self.directives.copy_permission.is_none() {
+                return Ok((BTreeMap::new(), Instant::now()));
+            }
+            let copy = self.facts.copy_permissions(self.image, self.attempts).await?;
+            Ok((copy, Instant::now()))
+        };
+        let ((launch, first), (copy, second)) = tokio::try_join!(launch, copy)?;
+        Ok(Permissions { launch, copy, read_at: first.min(second) })
+    }
+
+    /// The facts that are needed.
+    pub(super) async fn facts(
+        &self,
+        needs: Needs,
+        mut facts: ShareFacts,
+    ) -> Result<ShareFacts, CallError> {
+        let snapshots = async {
+            if !needs.snapshots {
+                return Ok(None);
+            }
+            self.facts.snapshots(self.image, self.attempts).await.map(Some)
+        };
+        let state = async {
+            if !needs.block_public_access {
+                return Ok(None);
+            }
+            self.facts.block_public_access(self.attempts).await.map(Some)
+        };
+        let (snapshots, state) = tokio::try_join!(snapshots, state)?;
+        if let Some(snapshots) = snapshots {
+            facts.snapshots = snapshots;
+        }
+        if let Some(state) = state {
+            facts.block_public_access = state;
+        }
+        Ok(facts)
+    }
+
+    /// The facts whose need shows only when the permissions are known, and the keys.
+    pub(super) async fn rest(
+        &self,
+        permissions: &Permissions,
+        early: Needs,
+        facts: ShareFacts,
+    ) -> Result<ShareFacts, CallError> {
+        let (image, directives, guardrails) = (self.image, self.directives, self.guardrails);
+        let launch = permissions.launch.as_ref();
+        let all = needs(image, directives, guardrails, launch, &permissions.copy);
+        let late = Needs {
+            snapshots: all.snapshots && !early.snapshots,
+            block_public_access: all.block_public_access && !early.block_public_access,
+        };
+        let mut facts = self.facts(late, facts).await?;
+        let none = LaunchPermissions::new();
+        let now = launch.unwrap_or(&none);
+        let keys = keys_needed(image, directives, guardrails, now, &permissions.copy, &facts);
+        for arn in keys {
+            let key = self.facts.key(&arn).await;
+            facts.keys.insert(arn, key);
+        }
+        Ok(facts)
+    }
+}
+
+/// Everyone who may launch the image.
+pub(super) async fn launch_permissions<E: Ec2>(
+    ec2: &E,
+    id: ImageId,
+    attempts: &Attempts<'_>,
+) -> Result<LaunchPermissions, CallError> {
+    let call = async || ec2.launch_permissions(id).await;
+    attempts.call("DescribeImageAttribute", call).await
+}

@@ -1,0 +1,784 @@
+//! Reconciling: one image at a time, until it is as its newest tags and the newest policy want it.
+//!
+//! EC2 has no conditional write, so three rules stand in for one:
+//!
+//! * No write rests on anything that was read more than [`FRESH`] before, and none is sent a second
+//!   time as it is: the image is read and planned anew.
+//! * After the last write the image is read again, together with the read-back of its launch
+//!   permissions. If its directives, its state or `hold` are no longer those obeyed, it is planned
+//!   again, up to [`ROUNDS_MAX`] times.
+//! * Removals do not wait for facts that only additions need.
+
+use std::{rc::Rc, time::Duration};
+
+use ami_warden_core::{
+    decide::plan::{Observed, Plan, plan, removals},
+    event::request::Request,
+    model::{
+        change::{Change, LaunchPermissionChange},
+        facts::ShareFacts,
+        grantee::{Grantee, LaunchPermissions, OrganizationArn},
+        image::{Image, State},
+        refusal::Refusal,
+    },
+    wish::{
+        context::WishContext,
+        directives::Directives,
+        policy::PolicyError,
+        tags::{DirectiveTags, Hold},
+    },
+};
+use chrono::{DateTime, Utc};
+use tokio::time::{Instant, timeout};
+
+use super::{
+    call_error::{CallError, ErrorKind},
+    facts::FactReader,
+    observe::{Fresh, Observer, Seen},
+    ports::{Ec2, Ec2Write, Keys, Parameters},
+    reads::{ImageReader, Permissions, launch_permissions},
+    record::{ChangeRecord, Effect, ImageRecord, Outcome},
+    retry::{Attempts, Retry},
+    rulebook::{Rulebook, Rulebooks},
+    status_tag::status,
+    work::{
+        Aftermath, Work, left_alone, outcome, policy_broke, too_slow, unsettled,
+        without_additions,
+    },
+};
+
+/// How old anything may be that a write rests on.
+pub const FRESH: Duration = Duration::from_secs(5);
+
+/// How often an image is planned before it has failed because its directives keep changing.
+pub const ROUNDS_MAX: usize = 5;
+
+/// How often launch permissions are read back before they count as unconfirmed.
+const READ_BACK_ATTEMPTS: usize = 3;
+
+/// How long removals wait for facts that only additions need, to go out in one call with them.
+const FACTS_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often in a row EC2 may take longer than [`FRESH`] to show an image before it has failed.
+const STALE_READS_MAX: usize = 3;
+
+const NOBODY_LET_IN: &str =
+    "Nobody was let in, because an earlier change of this image did not succeed.";
+
+/// The settings that decide what an image's tags mean.
+#[derive(Debug, Clone, Copy)]
+pub struct ImageSettings<'a> {
+    /// Your organization, which completes short forms.
+    pub organization: Option<&'a OrganizationArn>,
+    /// The partition of the images.
+    pub partition: &'a str,
+    /// The prefix of directive tags.
+    pub tag_prefix: &'a str,
+    /// The key of the tag that carries an image's refusals.
+    pub status_tag: Option<&'a str>,
+}
+
+/// The manner in which images are reconciled.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// Change nothing.
+    pub dry_run: bool,
+    /// A person asks: say also what is wanted, by whom, and who may launch the image.
+    pub explain: bool,
+    /// Read the policy again with the look after the last write. A sweep does that for all its images
+    /// together.
+    pub recheck_policy: bool,
+}
+
+/// Makes images as they are wanted.
+#[derive(Debug)]
+pub struct Reconciler<'a, E, K, P> {
+    /// EC2.
+    pub ec2: &'a E,
+    /// Reads images.
+    pub observer: Observer<'a, E>,
+    /// Reads facts.
+    pub facts: &'a FactReader<'a, E, K>,
+    /// Reads policy and allow-list.
+    pub rulebooks: &'a Rulebooks<'a, P>,
+    /// The settings.
+    pub settings: ImageSettings<'a>,
+    /// The manner.
+    pub manner: Manner,
+    /// The time.
+    pub clock: fn() -> DateTime<Utc>,
+}
+
+/// A reconciled image.
+#[derive(Debug)]
+pub struct Reconciled {
+    /// Its record.
+    pub record: ImageRecord,
+    /// The rulebook of its last write; `None` without a write.
+    pub written_by: Option<Rc<Rulebook>>,
+}
+
+impl Reconciled {
+    /// An image whose record was settled without a write.
+    #[must_use]
+    pub fn only(record: ImageRecord) -> Self {
+        Self { record, written_by: None }
+    }
+}
+
+/// The source of an image's directives.
+#[derive(Debug, Clone, Copy)]
+enum Wish<'a> {
+    /// Its tags and the policy's rules.
+    Tags,
+    /// A request, which leaves tags, rules and `hold` aside.
+    Request(&'a Request),
+}
+
+/// Everything that a plan of one image rests on, but its facts.
+struct Basis<'a> {
+    fresh: &'a Fresh,
+    wish: Wish<'a>,
+    directives: &'a Directives,
+    rulebook: &'a Rc<Rulebook>,
+}
+
+/// The end of one pass over an image.
+enum Pass {
+    /// Nothing is left to do.
+    Settled,
+    /// The image is read and planned anew.
+    Again,
+    /// The image was read anew already: it is planned again, as another round.
+    Round(Fresh),
+    /// The image's outcome is settled, whatever was planned.
+    Record(Box<ImageRecord>),
+    /// A call did not succeed.
+    Failed(CallError),
+}
+
+/// The end of one write.
+enum Written {
+    Done,
+    /// EC2 rejected it; its removals may go alone.
+    Rejected { removals: Option<Change> },
+    /// This function may not make the call.
+    Denied,
+}
+
+impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
+    /// The changes that tags and rules ask for, told without a call that changes anything or asks
+    /// whether it may.
+    ///
+    /// # Errors
+    /// A policy or an allow-list that cannot be used.
+    pub async fn preview(
+        &self,
+        image: &Image,
+        attempts: &Attempts<'_>,
+    ) -> Result<ImageRecord, PolicyError> {
+        let rulebook = self.rulebooks.fresh(FRESH, attempts).await?;
+        let (tags, directives) = self.directives(image, Wish::Tags, &rulebook);
+        if let Some(record) = left_alone(image, tags.hold, &directives) {
+            return Ok(self.explained(record, image, &directives, None));
+        }
+        let reader = self.reader(image, &directives, &rulebook, attempts);
+        let (permissions, facts) = match reader.all().await {
+            Ok(read) => read,
+            Err(error) => {
+                let mut record = ImageRecord::failed(image.id, error);
+                record.refusals.clone_from(&directives.refusals);
+                return Ok(self.explained(record, image, &directives, None));
+            }
+        };
+        let plan = self.plan(image, &permissions, &facts, &directives, &rulebook);
+        let mut record = ImageRecord::new(image.id, Outcome::Unchanged);
+        for change in plan.changes {
+            record.changes.push(ChangeRecord { change, effect: Effect::Proposed });
+        }
+        record.refusals = plan.refusals;
+        record.notes = plan.notes;
+        record.outcome = outcome(&record, true);
+        Ok(self.explained(record, image, &directives, permissions.launch))
+    }
+
+    fn directives(
+        &self,
+        image: &Image,
+        wish: Wish<'_>,
+        rulebook: &Rulebook,
+    ) -> (DirectiveTags, Directives) {
+        match wish {
+            Wish::Request(request) => (DirectiveTags::default(), request.directives(image)),
+            Wish::Tags => {
+                let ImageSettings { organization, partition, tag_prefix, .. } = self.settings;
+                let tags = DirectiveTags::read(&image.tags, tag_prefix);
+                let context = WishContext { policy: &rulebook.policy, organization, partition };
+                let directives = Directives::of(image, &tags, &context);
+                (tags, directives)
+            }
+        }
+    }
+
+    fn reader<'b>(
+        &'b self,
+        image: &'b Image,
+        directives: &'b Directives,
+        rulebook: &'b Rulebook,
+        attempts: &'b Attempts<'b>,
+    ) -> ImageReader<'b, E, K> {
+        let guardrails = &rulebook.guardrails;
+        ImageReader { ec2: self.ec2, facts: self.facts, image, directives, guardrails, attempts }
+    }
+
+    fn plan(
+        &self,
+        image: &Image,
+        permissions: &Permissions,
+        facts: &ShareFacts,
+        directives: &Directives,
+        rulebook: &Rulebook,
+    ) -> Plan {
+        let none = LaunchPermissions::new();
+        let observed = Observed {
+            image,
+            launch_permissions: permissions.launch.as_ref().unwrap_or(&none),
+            copy_permissions: &permissions.copy,
+            facts,
+        };
+        plan(&observed, directives, &rulebook.guardrails, (self.clock)())
+    }
+
+    fn explained(
+        &self,
+        mut record: ImageRecord,
+        image: &Image,
+        directives: &Directives,
+        launch: Option<LaunchPermissions>,
+    ) -> ImageRecord {
+        record.name.clone_from(&image.name);
+        if !self.manner.explain {
+            return record;
+        }
+        let read_back = record.changes.iter().rev().find_map(|change| match &change.effect {
+            Effect::Done { read_back: Some(seen) } => Some(seen.after.clone()),
+            _ => None,
+        });
+        record.launch_permissions = read_back.or(launch);
+        let public = match &record.launch_permissions {
+            Some(permissions) => permissions.contains(&Grantee::All),
+            None => image.public,
+        };
+        record.public = Some(public);
+        record.directives.clone_from(&directives.stated);
+        record
+    }
+}
+
+impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
+    /// Makes the image as its tags and the policy's rules want it.
+    ///
+    /// # Errors
+    /// A policy or an allow-list that cannot be used.
+    pub async fn by_tags(
+        &self,
+        fresh: Fresh,
+        attempts: &Attempts<'_>,
+    ) -> Result<Reconciled, PolicyError> {
+        self.reconcile(fresh, Wish::Tags, attempts).await
+    }
+
+    /// Makes the image as a request wants it.
+    ///
+    /// # Errors
+    /// An allow-list that cannot be used.
+    pub async fn by_request(
+        &self,
+        fresh: Fresh,
+        request: &Request,
+        attempts: &Attempts<'_>,
+    ) -> Result<Reconciled, PolicyError> {
+        // Nothing would bring the request back, so it cannot be deferred.
+        if fresh.image.state == State::Pending {
+            let error = CallError {
+                operation: "ModifyImageAttribute",
+                code: "InvalidAMIID.Unavailable".into(),
+                message: "the image is still pending; send the request again when it is available"
+                    .into(),
+                kind: ErrorKind::NotYet,
+            };
+            let record = ImageRecord::failed(fresh.image.id, error);
+            let record = self.explained(record, &fresh.image, &Directives::default(), None);
+            return Ok(Reconciled::only(record));
+        }
+        self.reconcile(fresh, Wish::Request(request), attempts).await
+    }
+
+    async fn reconcile(
+        &self,
+        mut fresh: Fresh,
+        wish: Wish<'_>,
+        attempts: &Attempts<'_>,
+    ) -> Result<Reconciled, PolicyError> {
+        let mut work = Work::new(fresh.image.id, attempts);
+        let mut rounds = 1;
+        loop {
+            let rulebook = match self.rulebooks.fresh(FRESH, attempts).await {
+                Ok(rulebook) => rulebook,
+                Err(error) if work.written_by.is_none() => return Err(error),
+                Err(error) => {
+                    work.fail(policy_broke(&error), &Directives::default());
+                    return Ok(self.finished(work, &fresh.image, &Directives::default(), None));
+                }
+            };
+            let (tags, directives) = self.directives(&fresh.image, wish, &rulebook);
+            if let Some(record) = left_alone(&fresh.image, tags.hold, &directives) {
+                work.end_as(record);
+                self.clean_status(&fresh.image, tags.hold, &mut work).await;
+                return Ok(self.finished(work, &fresh.image, &directives, None));
+            }
+            let basis =
+                Basis { fresh: &fresh, wish, directives: &directives, rulebook: &rulebook };
+            let (pass, launch) = self.pass(&basis, &mut work).await;
+            let again = match pass {
+                Pass::Again => self.observer.again(work.id, attempts).await,
+                Pass::Round(newer) if rounds < ROUNDS_MAX => {
+                    rounds += 1;
+                    Seen::Image(newer)
+                }
+                Pass::Round(newer) => {
+                    work.fail(unsettled(ROUNDS_MAX), &directives);
+                    return Ok(self.finished(work, &newer.image, &directives, launch));
+                }
+                Pass::Record(record) => Seen::Record(record),
+                Pass::Settled => {
+                    return Ok(self.finished(work, &fresh.image, &directives, launch));
+                }
+                Pass::Failed(error) => {
+                    work.fail(error, &directives);
+                    return Ok(self.finished(work, &fresh.image, &directives, launch));
+                }
+            };
+            match again {
+                Seen::Image(newer) => fresh = newer,
+                Seen::Record(record) => {
+                    work.end_as(*record);
+                    return Ok(self.finished(work, &fresh.image, &directives, launch));
+                }
+            }
+        }
+    }
+
+    /// Reads, plans, carries the plan out, and looks at the image again.
+    async fn pass(
+        &self,
+        basis: &Basis<'_>,
+        work: &mut Work<'_>,
+    ) -> (Pass, Option<LaunchPermissions>) {
+        match self.read_or_remove(basis, work).await {
+            Err(pass) => (pass, None),
+            Ok((permissions, facts)) => {
+                let pass = self.carry_out(basis, &permissions, &facts, work).await;
+                (pass, permissions.launch)
+            }
+        }
+    }
+
+    /// Reads everything that the plan needs. If facts that only additions need are slow or cannot be
+    /// read, removals go out first.
+    async fn read_or_remove(
+        &self,
+        basis: &Basis<'_>,
+        work: &mut Work<'_>,
+    ) -> Result<(Permissions, ShareFacts), Pass> {
+        let Basis { fresh, directives, rulebook, .. } = *basis;
+        let reader = self.reader(&fresh.image, directives, rulebook, work.attempts);
+        let early = reader.early_needs();
+        let mut early_facts = std::pin::pin!(reader.facts(early, ShareFacts::default()));
+        let mut early_read = None;
+        let mut permissions = std::pin::pin!(reader.permissions());
+        let permissions = loop {
+            tokio::select! {
+                biased;
+                read = &mut permissions => break read,
+                facts = &mut early_facts, if early_read.is_none() => early_read = Some(facts),
+            }
+        };
+        let permissions = match permissions {
+            Ok(permissions) => permissions,
+            Err(error) => return Err(self.after_error(error, work).await),
+        };
+        let removing = self.removals(basis, &permissions);
+        let waits = !work.removals_sent && !removing.is_empty();
+        let read = {
+            let mut rest = std::pin::pin!(async {
+                let facts = match early_read {
+                    Some(facts) => facts?,
+                    None => early_facts.await?,
+                };
+                reader.rest(&permissions, early, facts).await
+            });
+            if waits {
+                timeout(FACTS_PATIENCE, &mut rest).await.ok()
+            } else {
+                Some(rest.await)
+            }
+        };
+        let failure = match read {
+            Some(Ok(facts)) => return Ok((permissions, facts)),
+            Some(Err(error)) if !waits => return Err(self.after_error(error, work).await),
+            Some(Err(error)) => Some(error),
+            None => None,
+        };
+        work.removals_sent = true;
+        self.write_all(removing, basis, &permissions, work).await?;
+        Err(match failure {
+            Some(error) => self.after_error(error, work).await,
+            None => Pass::Again,
+        })
+    }
+
+    fn removals(&self, basis: &Basis<'_>, permissions: &Permissions) -> Vec<Change> {
+        if self.manner.dry_run {
+            return Vec::new();
+        }
+        let none = LaunchPermissions::new();
+        let observed = Observed {
+            image: &basis.fresh.image,
+            launch_permissions: permissions.launch.as_ref().unwrap_or(&none),
+            copy_permissions: &permissions.copy,
+            facts: &ShareFacts::default(),
+        };
+        removals(&observed, basis.directives, &basis.rulebook.guardrails).changes
+    }
+
+    async fn carry_out(
+        &self,
+        basis: &Basis<'_>,
+        permissions: &Permissions,
+        facts: &ShareFacts,
+        work: &mut Work<'_>,
+    ) -> Pass {
+        let Basis { fresh, directives, rulebook, .. } = *basis;
+        // This image was read after the last write, if there was one: that is the look after it.
+        work.settle_unsure(&fresh.image, permissions);
+        if let Some(obeyed) = work.obeyed.take() {
+            let seen = permissions.launch.as_ref().map(|launch| aftermath(launch, work));
+            work.confirm(seen.as_ref(), obeyed == *directives);
+        }
+        let plan = self.plan(&fresh.image, permissions, facts, directives, rulebook);
+        work.record.refusals = plan.refusals;
+        for note in plan.notes {
+            work.note(note);
+        }
+        let changes = work.without_rejected(plan.changes);
+        let expected = changes.iter().find_map(|change| match change {
+            Change::LaunchPermission(change) => Some(change.clone()),
+            _ => None,
+        });
+        if let Err(pass) = self.write_all(changes, basis, permissions, work).await {
+            return pass;
+        }
+        work.record.refusals.extend(work.rejections.iter().cloned());
+        work.record.refusals.sort_by_key(Refusal::code);
+        // The status tag tells of the image's own tags and rules, not of a request.
+        let status_written = match basis.wish {
+            Wish::Request(_) => false,
+            Wish::Tags => match self.show_status(&fresh.image, work).await {
+                Ok(written) => written,
+                Err(pass) => return pass,
+            },
+        };
+        if work.obeyed.is_none() && !status_written {
+            return Pass::Settled;
+        }
+        self.look_again(basis, expected, work).await
+    }
+
+    /// Sends the changes in their order. Nobody is let in after another write of the image failed.
+    async fn write_all(
+        &self,
+        changes: Vec<Change>,
+        basis: &Basis<'_>,
+        permissions: &Permissions,
+        work: &mut Work<'_>,
+    ) -> Result<(), Pass> {
+        let oldest =
+            basis.fresh.read_at.min(permissions.read_at).min(basis.rulebook.read_at);
+        let mut an_earlier_write_failed = false;
+        for mut change in changes {
+            if self.manner.dry_run {
+                // A dry run lets nobody in and asks about every call.
+                self.ask(change, work).await;
+                continue;
+            }
+            if an_earlier_write_failed && change.lets_in() {
+                work.note(NOBODY_LET_IN);
+                match without_additions(&change) {
+                    Some(removals) => change = removals,
+                    None => continue,
+                }
+            }
+            let removals = match self.write(change, basis, oldest, work).await? {
+                Written::Done => continue,
+                Written::Rejected { removals } => removals,
+                Written::Denied => None,
+            };
+            an_earlier_write_failed = true;
+            // Items written with "-" are removed although EC2 rejects those to be added with them.
+            if let Some(removals) = removals {
+                self.write(removals, basis, oldest, work).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        change: Change,
+        basis: &Basis<'_>,
+        oldest: Instant,
+        work: &mut Work<'_>,
+    ) -> Result<Written, Pass> {
+        let operation = change.operation();
+        wait_for_slot(operation, oldest, work).await?;
+        let id = work.id;
+        let call = async || self.ec2.change(id, &change, false).await;
+        match work.attempts.send(operation, call).await {
+            Ok(()) => {
+                work.written_by = Some(Rc::clone(basis.rulebook));
+                work.obeyed = Some(basis.directives.clone());
+                work.done(change);
+                Ok(Written::Done)
+            }
+            Err(error) if error.kind == ErrorKind::Transient => {
+                // The answer may be lost and the call carried out: it counts as a write.
+                work.written_by = Some(Rc::clone(basis.rulebook));
+                work.obeyed = Some(basis.directives.clone());
+                work.answer_lost(change);
+                Err(self.after_error(error, work).await)
+            }
+            Err(error) if error.kind.may_pass() => Err(self.after_error(error, work).await),
+            Err(error) if error.kind == ErrorKind::Refused => {
+                let removals = without_additions(&change);
+                work.reject(change, &error);
+                Ok(Written::Rejected { removals })
+            }
+            Err(error) => {
+                work.record.error.get_or_insert(error);
+                Ok(Written::Denied)
+            }
+        }
+    }
+
+    /// Asks EC2 whether it permits a change, without making it.
+    async fn ask(&self, change: Change, work: &mut Work<'_>) {
+        let mut next = Some(change);
+        // At most twice: a rejected change, and its removals alone.
+        while let Some(change) = next.take() {
+            let operation = change.operation();
+            let id = work.id;
+            let call = async || self.ec2.change(id, &change, true).await;
+            let permitted = match work.attempts.call(operation, call).await {
+                Ok(()) => true,
+                Err(error) if error.kind == ErrorKind::Refused => {
+                    next = without_additions(&change);
+                    work.reject(change, &error);
+                    continue;
+                }
+                Err(error) => {
+                    work.record.error.get_or_insert(error);
+                    false
+                }
+            };
+            let effect = Effect::DryRun { permitted };
+            work.record.changes.push(ChangeRecord { change, effect });
+        }
+    }
+
+    /// The consequence of an error: if it may pass, the image is read again, and its outcome counts.
+    async fn after_error(&self, error: CallError, work: &mut Work<'_>) -> Pass {
+        if !error.kind.may_pass() {
+            return Pass::Failed(error);
+        }
+        if error.kind == ErrorKind::NotYet {
+            match self.observer.again(work.id, work.attempts).await {
+                Seen::Record(record) => return Pass::Record(record),
+                Seen::Image(fresh) => {
+                    if let Some(record) = ImageRecord::of_state(&fresh.image) {
+                        return Pass::Record(Box::new(record));
+                    }
+                }
+            }
+        }
+        if work.attempts.back_off(&error).await { Pass::Again } else { Pass::Failed(error) }
+    }
+
+    /// Lets the status tag say what was refused, and nothing if nothing was. No call if it says so
+    /// already. Whether it was written.
+    async fn show_status(&self, image: &Image, work: &mut Work<'_>) -> Result<bool, Pass> {
+        let Some(key) = self.settings.status_tag else { return Ok(false) };
+        if self.manner.dry_run || work.record.error.is_some() {
+            return Ok(false);
+        }
+        let status = status(&work.record.refusals);
+        if image.tags.get(key) == status.as_ref() {
+            return Ok(false);
+        }
+        let operation = if status.is_some() { "CreateTags" } else { "DeleteTags" };
+        if let Err(error) = work.attempts.slot(operation).await {
+            return Err(Pass::Failed(error));
+        }
+        let id = work.id;
+        let call = async || self.ec2.set_tag(id, key, status.as_deref()).await;
+        match work.attempts.send(operation, call).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind == ErrorKind::Refused => {
+                work.note(format!("The status tag {key} could not be written: {error}."));
+                Ok(false)
+            }
+            Err(error) => Err(self.after_error(error, work).await),
+        }
+    }
+
+    /// Takes the status of earlier refusals off an image about which nothing is said any more. A held
+    /// image is not written at all.
+    async fn clean_status(&self, image: &Image, hold: Hold, work: &mut Work<'_>) {
+        if hold != Hold::No || image.state != State::Available {
+            return;
+        }
+        loop {
+            match self.show_status(image, work).await {
+                Err(Pass::Again) => {}
+                Err(Pass::Record(record)) => return work.end_as(*record),
+                Err(Pass::Failed(error)) => {
+                    work.record.error = Some(error);
+                    return;
+                }
+                Ok(_) | Err(Pass::Settled | Pass::Round(_)) => return,
+            }
+        }
+    }
+
+    /// Looks at the image after its last write: whether its directives are still those obeyed, and its
+    /// launch permissions as planned.
+    async fn look_again(
+        &self,
+        basis: &Basis<'_>,
+        expected: Option<LaunchPermissionChange>,
+        work: &mut Work<'_>,
+    ) -> Pass {
+        let age = if self.manner.recheck_policy { Duration::ZERO } else { FRESH };
+        let (seen, rulebook, read_back) = tokio::join!(
+            self.observer.again(work.id, work.attempts),
+            self.rulebooks.fresh(age, work.attempts),
+            self.read_back(expected.as_ref(), work)
+        );
+        work.obeyed = None;
+        let rulebook = match rulebook {
+            Ok(rulebook) => rulebook,
+            Err(error) => {
+                work.confirm(read_back.as_ref(), false);
+                return Pass::Failed(policy_broke(&error));
+            }
+        };
+        let fresh = match seen {
+            Seen::Image(fresh) => fresh,
+            Seen::Record(record) => {
+                work.confirm(read_back.as_ref(), false);
+                return Pass::Record(record);
+            }
+        };
+        let (tags, directives) = self.directives(&fresh.image, basis.wish, &rulebook);
+        let same = fresh.image.state == basis.fresh.image.state
+            && tags.hold == Hold::No
+            && directives == *basis.directives;
+        work.confirm(read_back.as_ref(), same);
+        let stands_against_exact_list = match (&expected, &read_back) {
+            (Some(expected), Some(seen)) => expected.exact && seen.differs,
+            _ => false,
+        };
+        if same && !stands_against_exact_list { Pass::Settled } else { Pass::Round(fresh) }
+    }
+
+    /// Reads launch permissions until they are as planned: a write may not be visible at once.
+    async fn read_back(
+        &self,
+        expected: Option<&LaunchPermissionChange>,
+        work: &Work<'_>,
+    ) -> Option<Aftermath> {
+        let expected = expected?;
+        let after = expected.after.clone();
+        let mut seen = Aftermath { after, differs: false, problem: None };
+        for (attempt, delay) in (1..=READ_BACK_ATTEMPTS).zip(Retry::backoff()) {
+            match launch_permissions(self.ec2, work.id, work.attempts).await {
+                Ok(launch) => {
+                    seen.differs = launch != expected.after;
+                    seen.after = launch;
+                }
+                Err(error) => {
+                    seen.problem = Some(error.to_string());
+                    return Some(seen);
+                }
+            }
+            if !seen.differs {
+                return Some(seen);
+            }
+            if attempt == READ_BACK_ATTEMPTS || !work.attempts.wait(delay).await {
+                break;
+            }
+        }
+        seen.problem = Some(NOT_AS_PLANNED.to_owned());
+        Some(seen)
+    }
+
+    fn finished(
+        &self,
+        work: Work<'_>,
+        image: &Image,
+        directives: &Directives,
+        launch: Option<LaunchPermissions>,
+    ) -> Reconciled {
+        let (record, written_by) = work.finish(self.manner.dry_run);
+        let record = self.explained(record, image, directives, launch);
+        Reconciled { record, written_by }
+    }
+}
+
+const NOT_AS_PLANNED: &str = "EC2 does not show them as planned";
+
+/// Waits for the pace of an operation. An image that grew old meanwhile is read and planned anew, and
+/// keeps its slot.
+async fn wait_for_slot(
+    operation: &'static str,
+    oldest: Instant,
+    work: &mut Work<'_>,
+) -> Result<(), Pass> {
+    if work.slot != Some(operation) {
+        if let Err(error) = work.attempts.slot(operation).await {
+            return Err(Pass::Failed(error));
+        }
+        work.slot = Some(operation);
+    }
+    if oldest.elapsed() <= FRESH {
+        work.stale_reads = 0;
+        work.slot = None;
+        return Ok(());
+    }
+    work.stale_reads += 1;
+    if work.stale_reads > STALE_READS_MAX {
+        return Err(Pass::Failed(too_slow(operation, FRESH.as_secs(), STALE_READS_MAX)));
+    }
+    Err(Pass::Again)
+}
+
+/// The launch permissions that were read after an earlier write, beside the plan of that write.
+fn aftermath(launch: &LaunchPermissions, work: &Work<'_>) -> Aftermath {
+    let planned = work.record.changes.iter().rev().find_map(|change| match &change.change {
+        Change::LaunchPermission(change) => Some(&change.after),
+        _ => None,
+    });
+    let differs = planned.is_some_and(|planned| planned != launch);
+    let problem = if differs { Some(NOT_AS_PLANNED.to_owned()) } else { None };
+    Aftermath { after: launch.clone(), differs, problem }
+}

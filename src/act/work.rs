@@ -1,0 +1,296 @@
+//! The work on one image, across its passes: the calls that went out, and their record.
+
+use std::rc::Rc;
+
+use ami_warden_core::{
+    model::{
+        change::{Change, Direction},
+        grantee::LaunchPermissions,
+        image::{Image, ImageId},
+        refusal::{Attribute, Ec2Refusal, Ground, Refusal},
+    },
+    wish::{directives::Directives, tags::Hold},
+};
+
+use super::{
+    call_error::{CallError, ErrorKind},
+    reads::Permissions,
+    record::{ChangeRecord, Effect, ImageRecord, Outcome, ReadBack, SkipReason},
+    retry::Attempts,
+    rulebook::Rulebook,
+};
+
+/// EC2's codes against public images that a guardrail knows, or that concern a quota.
+const KNOWN_GROUNDS: [&str; 4] =
+    ["OperationNotPermitted", "UnsupportedOperation", "InvalidParameter", "ResourceLimitExceeded"];
+
+/// The state of the work on one image.
+pub(super) struct Work<'a> {
+    pub(super) id: ImageId,
+    pub(super) attempts: &'a Attempts<'a>,
+    pub(super) record: ImageRecord,
+    /// The rulebook of the last write.
+    pub(super) written_by: Option<Rc<Rulebook>>,
+    /// The directives that the last write obeyed, until the image is looked at again.
+    pub(super) obeyed: Option<Directives>,
+    /// Changes whose answer was lost: they may have been carried out.
+    unsure: Vec<Change>,
+    /// Changes that EC2 rejected in this invocation: they are not sent again.
+    rejected: Vec<Change>,
+    pub(super) rejections: Vec<Refusal>,
+    /// An operation whose pace was waited for, and that was not sent yet.
+    pub(super) slot: Option<&'static str>,
+    pub(super) stale_reads: usize,
+    pub(super) removals_sent: bool,
+}
+
+/// The launch permissions after a write, and the problem with them, if there is one.
+pub(super) struct Aftermath {
+    pub(super) after: LaunchPermissions,
+    /// Whether they differ from the plan.
+    pub(super) differs: bool,
+    pub(super) problem: Option<String>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(id: ImageId, attempts: &'a Attempts<'a>) -> Self {
+        Self {
+            id,
+            attempts,
+            record: ImageRecord::new(id, Outcome::Unchanged),
+            written_by: None,
+            obeyed: None,
+            unsure: Vec::new(),
+            rejected: Vec::new(),
+            rejections: Vec::new(),
+            slot: None,
+            stale_reads: 0,
+            removals_sent: false,
+        }
+    }
+
+    pub(super) fn note(&mut self, note: impl Into<String>) {
+        let note = note.into();
+        if !self.record.notes.contains(&note) {
+            self.record.notes.push(note);
+        }
+    }
+
+    pub(super) fn without_rejected(&self, mut changes: Vec<Change>) -> Vec<Change> {
+        changes.retain(|change| !self.rejected.contains(change));
+        changes
+    }
+
+    /// Records a change that EC2 took. A second write of the same, after a read that did not show the
+    /// first yet, is not a second change.
+    pub(super) fn done(&mut self, change: Change) {
+        let read_back = match &change {
+            Change::LaunchPermission(change) => {
+                Some(ReadBack { after: change.after.clone(), confirmed: false })
+            }
+            _ => None,
+        };
+        if !self.record.changes.iter().any(|earlier| earlier.change == change) {
+            self.record.changes.push(ChangeRecord { change, effect: Effect::Done { read_back } });
+        }
+    }
+
+    pub(super) fn answer_lost(&mut self, change: Change) {
+        self.unsure.push(change);
+    }
+
+    /// Records the changes whose answer was lost and whose effect shows.
+    pub(super) fn settle_unsure(&mut self, image: &Image, permissions: &Permissions) {
+        for change in std::mem::take(&mut self.unsure) {
+            if shows(&change, image, permissions) {
+                self.done(change);
+            }
+        }
+    }
+
+    pub(super) fn reject(&mut self, change: Change, error: &CallError) {
+        self.rejections.push(rejected(self.id, &change, error));
+        self.rejected.push(change);
+    }
+
+    /// Records the look at the launch permissions after the last change of them.
+    pub(super) fn confirm(&mut self, seen: Option<&Aftermath>, same_wish: bool) {
+        let Some(seen) = seen else { return };
+        let last = self.record.changes.iter_mut().rev().find_map(|change| match &mut change.effect {
+            Effect::Done { read_back: Some(read_back) } => Some(read_back),
+            _ => None,
+        });
+        let Some(last) = last else { return };
+        last.after.clone_from(&seen.after);
+        last.confirmed = seen.problem.is_none() && same_wish;
+        if let Some(problem) = &seen.problem {
+            let problem = problem.trim_end_matches('.');
+            self.note(format!(
+                "The launch permissions were changed and not confirmed: {problem}."
+            ));
+        } else if !same_wish {
+            self.note("The wish changed while the launch permissions were written.");
+        }
+    }
+
+    pub(super) fn fail(&mut self, error: CallError, directives: &Directives) {
+        if self.record.refusals.is_empty() {
+            self.record.refusals.clone_from(&directives.refusals);
+        }
+        self.record.error.get_or_insert(error);
+    }
+
+    /// Takes the outcome of a look that ends the work. Changes that were made stay listed.
+    pub(super) fn end_as(&mut self, record: ImageRecord) {
+        let made = std::mem::take(&mut self.record.changes);
+        let notes = std::mem::take(&mut self.record.notes);
+        self.record = ImageRecord { changes: made, ..record };
+        for note in notes {
+            self.note(note);
+        }
+        if let (Some(reason), false) = (&self.record.skipped, self.record.changes.is_empty()) {
+            let note = format!("The image was left alone afterwards: {}.", reason.as_str());
+            self.note(note);
+        }
+    }
+
+    /// The record at the end.
+    pub(super) fn finish(self, dry_run: bool) -> (ImageRecord, Option<Rc<Rulebook>>) {
+        let mut record = self.record;
+        let fixed = matches!(record.outcome, Outcome::Skipped | Outcome::Deferred);
+        if !fixed || record.error.is_some() || !record.changes.is_empty() {
+            record.outcome = outcome(&record, dry_run);
+        }
+        (record, self.written_by)
+    }
+}
+
+/// Whether the effect of a change shows in what was read.
+fn shows(change: &Change, image: &Image, permissions: &Permissions) -> bool {
+    match change {
+        Change::Description { to, .. } => image.description.as_ref() == Some(to),
+        Change::ImdsSupport { to, .. } => image.imds_support.as_deref() == Some(to.as_str()),
+        Change::Deprecation { from, to } => match to {
+            None => image.deprecation_time.text().is_none(),
+            Some(_) => image.deprecation_time.text() != from.as_deref(),
+        },
+        Change::SharedTag { key, to, .. } => {
+            let key = format!("{}{key}", ami_warden_core::model::refusal::SHARED_TAG_PREFIX);
+            image.tags.get(&key) == to.as_ref()
+        }
+        Change::CopyPermission(change) => match permissions.copy.get(&change.snapshot) {
+            None => false,
+            Some(accounts) if change.direction == Direction::Add => {
+                change.accounts.is_subset(accounts)
+            }
+            Some(accounts) => change.accounts.is_disjoint(accounts),
+        },
+        Change::LaunchPermission(change) => match &permissions.launch {
+            None => false,
+            Some(now) => change.add.is_subset(now) && change.remove.is_disjoint(now),
+        },
+    }
+}
+
+/// The outcome of a record that was not left alone.
+pub(super) fn outcome(record: &ImageRecord, dry_run: bool) -> Outcome {
+    if record.error.is_some() {
+        Outcome::Failed
+    } else if !record.changes.is_empty() {
+        if dry_run { Outcome::Planned } else { Outcome::Applied }
+    } else if !record.refusals.is_empty() {
+        Outcome::Refused
+    } else {
+        Outcome::Unchanged
+    }
+}
+
+/// The record of an image that is not planned: by its state, then `hold`, then because nothing is said
+/// about it.
+pub(super) fn left_alone(
+    image: &Image,
+    hold: Hold,
+    directives: &Directives,
+) -> Option<ImageRecord> {
+    if let Some(record) = ImageRecord::of_state(image) {
+        return Some(record);
+    }
+    match hold {
+        Hold::Yes => return Some(ImageRecord::skipped(image.id, SkipReason::Hold)),
+        Hold::Mistyped => {
+            let mut record = ImageRecord::new(image.id, Outcome::Refused);
+            record.refusals.clone_from(&directives.refusals);
+            let unknown =
+                |refusal: &Refusal| matches!(refusal.attribute, Attribute::UnknownTag(_));
+            record.refusals.retain(unknown);
+            return Some(record);
+        }
+        Hold::No => {}
+    }
+    if directives.is_empty() {
+        let record = ImageRecord::skipped(image.id, SkipReason::NoDirectives);
+        return Some(ImageRecord { public_without_directives: image.public, ..record });
+    }
+    None
+}
+
+/// The removals of a change that also adds, if they make sense alone.
+pub(super) fn without_additions(change: &Change) -> Option<Change> {
+    match change {
+        Change::LaunchPermission(change) if !change.add.is_empty() => {
+            change.without_additions().map(Change::LaunchPermission)
+        }
+        _ => None,
+    }
+}
+
+fn rejected(image: ImageId, change: &Change, error: &CallError) -> Refusal {
+    let makes_public = match change {
+        Change::LaunchPermission(change) => change.makes_public(),
+        _ => false,
+    };
+    let refusal = Ec2Refusal {
+        image,
+        operation: error.operation,
+        code: error.code.clone().into_owned(),
+        message: error.message.clone(),
+        new_ground: makes_public && !KNOWN_GROUNDS.contains(&error.code.as_ref()),
+    };
+    Refusal::new(change.attribute(), Ground::Ec2Refused(Box::new(refusal)))
+}
+
+/// The error of an image that somebody else keeps changing.
+pub(super) fn unsettled(rounds: usize) -> CallError {
+    CallError {
+        operation: "ModifyImageAttribute",
+        code: "Unsettled".into(),
+        message: format!(
+            "the image's directives, its state or its launch permissions changed after each of \
+             {rounds} writes; find out who else changes them"
+        ),
+        kind: ErrorKind::Transient,
+    }
+}
+
+/// The error of an image that EC2 shows too slowly.
+pub(super) fn too_slow(operation: &'static str, seconds: u64, times: usize) -> CallError {
+    CallError {
+        operation,
+        code: "Timeout".into(),
+        message: format!(
+            "EC2 took longer than {seconds} s to show the image, {times} times in a row, and \
+             nothing is written on an older look"
+        ),
+        kind: ErrorKind::Transient,
+    }
+}
+
+/// The error of a policy that broke after the image was written.
+pub(super) fn policy_broke(error: &ami_warden_core::wish::policy::PolicyError) -> CallError {
+    CallError {
+        operation: "GetParametersByPath",
+        code: "InvalidPolicy".into(),
+        message: format!("{error}. The image was changed before that"),
+        kind: ErrorKind::Transient,
+    }
+}

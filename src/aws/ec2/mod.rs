@@ -1,0 +1,50 @@
+//! EC2: the SDK's optional everything, turned into values that are right, or into an error.
+
+mod convert;
+mod read;
+mod usage;
+mod write;
+
+use std::marker::PhantomData;
+
+use aws_sdk_ec2::Client;
+
+pub use self::usage::UsageReportsClient;
+
+/// EC2 through the AWS SDK, to read or to change.
+#[derive(Debug, Clone)]
+pub struct Ec2Client<Access>(Client, PhantomData<Access>);
+
+/// A client without any call that changes something.
+///
+/// ```compile_fail
+/// # use ami_warden::{act::ports::Ec2Write, aws::{Ec2Client, ReadOnly}};
+/// fn changes_images<E: Ec2Write>() {}
+/// changes_images::<Ec2Client<ReadOnly>>();
+/// ```
+///
+/// The same compiles with [`ReadWrite`], so the missing call stops the compiler:
+///
+/// ```
+/// # use ami_warden::{act::ports::Ec2Write, aws::{Ec2Client, ReadWrite}};
+/// fn changes_images<E: Ec2Write>() {}
+/// changes_images::<Ec2Client<ReadWrite>>();
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ReadOnly;
+
+/// A client that changes images too.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadWrite;
+
+impl<Access> Ec2Client<Access> {
+    pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
+        Self(Client::new(config), PhantomData)
+    }
+
+    /// Usage reports, by the same client.
+    #[must_use]
+    pub fn usage_reports(&self) -> UsageReportsClient {
+        UsageReportsClient::new(self.0.clone())
+    }
+}

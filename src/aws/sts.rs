@@ -1,0 +1,35 @@
+//! STS: the account of the credentials.
+
+use std::sync::OnceLock;
+
+use ami_warden_core::model::grantee::AccountId;
+use aws_config::SdkConfig;
+use aws_sdk_sts::Client;
+
+use super::error::{call_error, incomplete};
+use crate::act::{call_error::CallError, ports::Caller};
+
+/// STS through the AWS SDK.
+#[derive(Debug, Clone)]
+pub struct StsClient {
+    config: SdkConfig,
+    client: OnceLock<Client>,
+}
+
+impl StsClient {
+    /// The client is made for the first call, which the function never makes.
+    pub(super) fn new(config: SdkConfig) -> Self {
+        Self { config, client: OnceLock::new() }
+    }
+}
+
+impl Caller for StsClient {
+    async fn account(&self) -> Result<AccountId, CallError> {
+        const OPERATION: &str = "GetCallerIdentity";
+        let client = self.client.get_or_init(|| Client::new(&self.config));
+        let answer = client.get_caller_identity().send().await;
+        let answer = answer.map_err(|error| call_error(OPERATION, &error))?;
+        let account = answer.account.ok_or_else(|| incomplete(OPERATION, "Account"))?;
+        Ok(AccountId::from_aws(&account))
+    }
+}

@@ -1,0 +1,7 @@
+//! One invocation: its Lambda side, its work, its time, and the settings.
+
+pub mod invocation;
+#[cfg(feature = "aws")]
+pub mod lambda;
+pub mod settings;
+pub mod time_budget;

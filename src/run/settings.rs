@@ -1,0 +1,786 @@
+//! The environment, read once and checked: the settings of the deployment.
+//!
+//! A bad value stops the start with the variable, the value and what is allowed; there are no
+//! silent defaults. [`ALL`] lists every setting: tests, documents and the template follow it.
+
+use std::fmt;
+
+use ami_warden_core::{
+    decide::{
+        allow_list::{AllowListError, AllowedCopiers, AllowedGrantees, SharedTagPatterns},
+        guardrail::{Guardrails, KeyCheck},
+    },
+    model::{finding::Severity, grantee::OrganizationArn},
+};
+
+use crate::act::rulebook::RulebookSettings;
+
+/// The prefix of directive tags.
+pub const TAG_PREFIX: &str = "TAG_PREFIX";
+/// Whether `all` may be added.
+pub const ALLOW_PUBLIC: &str = "ALLOW_PUBLIC";
+/// The grantees that may be added.
+pub const ALLOWED_GRANTEES: &str = "ALLOWED_GRANTEES";
+/// The parameter that holds the grantees that may be added.
+pub const ALLOWED_GRANTEES_PARAMETER: &str = "ALLOWED_GRANTEES_PARAMETER";
+/// Your organization.
+pub const ORGANIZATION_ARN: &str = "ORGANIZATION_ARN";
+/// The path of groups and rules.
+pub const POLICY_PATH: &str = "POLICY_PATH";
+/// The accounts that may get the copy permission.
+pub const ALLOWED_COPIERS: &str = "ALLOWED_COPIERS";
+/// The tags that recipients may be shown.
+pub const SHARED_TAGS: &str = "SHARED_TAGS";
+/// Whether backups may be shared.
+pub const SHARE_BACKUPS: &str = "SHARE_BACKUPS";
+/// The highest severity with which an image may be shared.
+pub const MAX_FINDING_SEVERITY: &str = "MAX_FINDING_SEVERITY";
+/// Whether keys of encrypted snapshots are looked at.
+pub const KEY_CHECK: &str = "KEY_CHECK";
+/// The most removals for one image in one run.
+pub const MAX_REMOVALS: &str = "MAX_REMOVALS";
+/// Plan and report only.
+pub const DRY_RUN: &str = "DRY_RUN";
+/// The tag that carries an image's refusals.
+pub const STATUS_TAG: &str = "STATUS_TAG";
+
+/// The prefix of directive tags, unless [`TAG_PREFIX`] says another.
+pub const DEFAULT_TAG_PREFIX: &str = "ami-warden:";
+
+/// A setting as documents and the template know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// The parameter of the template.
+    pub parameter: &'static str,
+    /// Its meaning in one line.
+    pub meaning: &'static str,
+    /// The values that it takes; empty is always allowed and the same as unset.
+    pub allowed: &'static str,
+}
+
+/// Every setting, in the order of the documents.
+pub const ALL: [Setting; 14] = [
+    Setting {
+        variable: TAG_PREFIX,
+        parameter: "TagPrefix",
+        meaning: "prefix of the directive tags; ami-warden: if unset",
+        allowed: "at most 64 letters, digits, spaces and + - = . _ : / @",
+    },
+    Setting {
+        variable: ALLOW_PUBLIC,
+        parameter: "AllowPublic",
+        meaning: "whether images may be made public",
+        allowed: "true or false",
+    },
+    Setting {
+        variable: ALLOWED_GRANTEES,
+        parameter: "AllowedGrantees",
+        meaning: "grantees that may be given access; nobody if unset",
+        allowed: "accounts, organizations and organizational units, each with or without -, or *",
+    },
+    Setting {
+        variable: ALLOWED_GRANTEES_PARAMETER,
+        parameter: "AllowedGranteesParameter",
+        meaning: "name of the parameter that holds ALLOWED_GRANTEES instead",
+        allowed: "the name of a parameter outside POLICY_PATH: letters, digits and . _ - /",
+    },
+    Setting {
+        variable: ORGANIZATION_ARN,
+        parameter: "OrganizationArn",
+        meaning: "your organization, which completes o-… and ou-…",
+        allowed: "arn:PARTITION:organizations::ACCOUNT:organization/o-…",
+    },
+    Setting {
+        variable: POLICY_PATH,
+        parameter: "PolicyPath",
+        meaning: "path of groups and rules in Parameter Store; no policy if unset",
+        allowed: "/ and a name behind it, for example /ami-warden: letters, digits and . _ - /",
+    },
+    Setting {
+        variable: ALLOWED_COPIERS,
+        parameter: "AllowedCopiers",
+        meaning: "accounts that may be allowed to copy images; nobody if unset",
+        allowed: "12-digit account ids, or *",
+    },
+    Setting {
+        variable: SHARED_TAGS,
+        parameter: "SharedTags",
+        meaning: "keys of the tags that recipients may be shown; none if unset",
+        allowed: "keys without ec2:SharedTag/, separated by commas, with * as wildcard",
+    },
+    Setting {
+        variable: SHARE_BACKUPS,
+        parameter: "ShareBackups",
+        meaning: "whether images that a backup service made may be shared",
+        allowed: "true or false",
+    },
+    Setting {
+        variable: MAX_FINDING_SEVERITY,
+        parameter: "MaxFindingSeverity",
+        meaning: "highest severity with which an image may be shared; not looked at if unset",
+        allowed: "none, informational, low, medium or high",
+    },
+    Setting {
+        variable: KEY_CHECK,
+        parameter: "KeyCheck",
+        meaning: "whether recipients must be able to use the keys; not looked at if unset",
+        allowed: "warn or refuse",
+    },
+    Setting {
+        variable: MAX_REMOVALS,
+        parameter: "MaxRemovals",
+        meaning: "most removals of access for one image in one run; no limit if unset",
+        allowed: "a whole number, 0 or more",
+    },
+    Setting {
+        variable: DRY_RUN,
+        parameter: "DryRun",
+        meaning: "plan and report, change nothing",
+        allowed: "true or false",
+    },
+    Setting {
+        variable: STATUS_TAG,
+        parameter: "StatusTag",
+        meaning: "key of the tag that carries an image's refusals; no such tag if unset",
+        allowed: "the key of a tag: at most 127 characters",
+    },
+];
+
+/// A setting with a value that is not allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}={} is not allowed: {fault}", Shown(.value))]
+pub struct SettingsError {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// Its value.
+    pub value: String,
+    /// The fault of the value.
+    pub fault: SettingFault,
+}
+
+/// The fault of a value, and what is allowed instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingFault {
+    /// It is none of the allowed values; the text lists them.
+    #[error("expected {0}")]
+    Expected(&'static str),
+    /// It begins with a prefix that belongs to others, or is one.
+    #[error("{0}; choose another")]
+    Reserved(&'static str),
+    /// Other settings forbid it.
+    #[error("{other} is set too; set one of them")]
+    SetToo {
+        /// The other setting.
+        other: &'static str,
+    },
+    /// It lies below another setting's value.
+    #[error("it is below {other} ({value}), {reason}; choose one outside it")]
+    Below {
+        /// The other setting.
+        other: &'static str,
+        /// Its value.
+        value: String,
+        /// Why it must not.
+        reason: &'static str,
+    },
+    /// An item of a list is not allowed.
+    #[error(transparent)]
+    List(#[from] AllowListError),
+}
+
+/// A value in quotes, with everything escaped that cannot be seen, and cut when it is long.
+struct Shown<'a>(&'a str);
+
+/// The most characters of a value in an error.
+const SHOWN_CHARACTERS_MAX: usize = 100;
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = self.0.chars().count();
+        if length <= SHOWN_CHARACTERS_MAX {
+            return write!(f, "{:?}", self.0);
+        }
+        let start: String = self.0.chars().take(SHOWN_CHARACTERS_MAX).collect();
+        write!(f, "{start:?}… ({length} characters)")
+    }
+}
+
+/// The settings of the deployment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The prefix of directive tags; never empty.
+    pub tag_prefix: String,
+    /// Guardrails, and where the policy and the allow-list are kept.
+    pub rulebook: RulebookSettings,
+    /// Plan and report, change nothing.
+    pub dry_run: bool,
+    /// The key of the tag that carries an image's refusals.
+    pub status_tag: Option<String>,
+    /// The partition of this Region and so of its images: `aws`, `aws-cn`, `aws-us-gov`, …
+    pub partition: &'static str,
+}
+
+impl Settings {
+    /// Reads the settings from variables, given by name. An empty one counts as absent.
+    ///
+    /// # Errors
+    /// The first variable with a value that is not allowed.
+    pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let vars = Variables(|name: &str| var(name).filter(|value| !value.is_empty()));
+        let tag_prefix = vars.parse(TAG_PREFIX, parse_tag_prefix)?;
+        let tag_prefix = tag_prefix.unwrap_or_else(|| DEFAULT_TAG_PREFIX.to_owned());
+        let status_tag = vars.parse(STATUS_TAG, |value| parse_status_tag(value, &tag_prefix))?;
+        let region = vars
+            .get("AWS_REGION")
+            .or_else(|| vars.get("AWS_DEFAULT_REGION"));
+        Ok(Self {
+            rulebook: vars.rulebook()?,
+            dry_run: vars.flag(DRY_RUN)?,
+            status_tag,
+            tag_prefix,
+            partition: partition_of(region.as_deref().unwrap_or_default()),
+        })
+    }
+}
+
+/// The environment; an empty variable is an absent one.
+struct Variables<F>(F);
+
+impl<F: Fn(&str) -> Option<String>> Variables<F> {
+    fn get(&self, name: &str) -> Option<String> {
+        (self.0)(name)
+    }
+
+    fn parse<T>(
+        &self,
+        variable: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, SettingFault>,
+    ) -> Result<Option<T>, SettingsError> {
+        let Some(value) = self.get(variable) else {
+            return Ok(None);
+        };
+        match parse(&value) {
+            Ok(parsed) => Ok(Some(parsed)),
+            Err(fault) => Err(SettingsError {
+                variable,
+                value,
+                fault,
+            }),
+        }
+    }
+
+    /// `true` or `false`; false if unset.
+    fn flag(&self, variable: &'static str) -> Result<bool, SettingsError> {
+        let flag = self.parse(variable, |value| {
+            value.parse().map_err(|_| expected(variable))
+        })?;
+        Ok(flag.unwrap_or(false))
+    }
+
+    fn rulebook(&self) -> Result<RulebookSettings, SettingsError> {
+        let organization = self.parse(ORGANIZATION_ARN, |value| {
+            value
+                .parse::<OrganizationArn>()
+                .map_err(|_| expected(ORGANIZATION_ARN))
+        })?;
+        let policy_path = self.parse(POLICY_PATH, parse_policy_path)?;
+        let allow_list_parameter = self.parse(ALLOWED_GRANTEES_PARAMETER, |value| {
+            if self.get(ALLOWED_GRANTEES).is_some() {
+                return Err(SettingFault::SetToo {
+                    other: ALLOWED_GRANTEES,
+                });
+            }
+            parse_allow_list_parameter(value, policy_path.as_deref())
+        })?;
+        let guardrails = self.guardrails(organization.as_ref())?;
+        Ok(RulebookSettings {
+            policy_path,
+            allow_list_parameter,
+            organization,
+            guardrails,
+        })
+    }
+
+    fn guardrails(
+        &self,
+        organization: Option<&OrganizationArn>,
+    ) -> Result<Guardrails, SettingsError> {
+        let allowed_grantees = self
+            .parse(ALLOWED_GRANTEES, |list| {
+                Ok(AllowedGrantees::parse(list, organization)?)
+            })?
+            .unwrap_or_default();
+        let allowed_copiers = self
+            .parse(ALLOWED_COPIERS, |list| Ok(AllowedCopiers::parse(list)?))?
+            .unwrap_or_default();
+        let shared_tags = self
+            .parse(SHARED_TAGS, |list| Ok(SharedTagPatterns::parse(list)?))?
+            .unwrap_or_default();
+        Ok(Guardrails {
+            allow_public: self.flag(ALLOW_PUBLIC)?,
+            allowed_grantees,
+            allowed_copiers,
+            shared_tags,
+            share_backups: self.flag(SHARE_BACKUPS)?,
+            max_finding_severity: self.parse(MAX_FINDING_SEVERITY, parse_severity)?,
+            key_check: self.parse(KEY_CHECK, |value| {
+                value.parse::<KeyCheck>().map_err(|_| expected(KEY_CHECK))
+            })?,
+            max_removals: self.parse(MAX_REMOVALS, parse_count)?,
+        })
+    }
+}
+
+/// The fault of a value that is none of the values in [`ALL`].
+fn expected(variable: &str) -> SettingFault {
+    let setting = ALL.iter().find(|setting| setting.variable == variable);
+    SettingFault::Expected(setting.map_or("another value", |setting| setting.allowed))
+}
+
+/// The prefix of tags that AWS alone writes.
+const AWS_TAGS: &str = "aws:";
+/// The prefix of tags that recipients see, and that another account may have written on a copy.
+const SHARED_TAG_KEYS: &str = "ec2:SharedTag/";
+
+/// The reason why a key or prefix cannot be used, if it begins with a prefix of others.
+fn reserved(value: &str) -> Option<SettingFault> {
+    if value.starts_with(AWS_TAGS) {
+        return Some(SettingFault::Reserved(
+            "tags that begin with aws: belong to AWS",
+        ));
+    }
+    if value.starts_with(SHARED_TAG_KEYS) {
+        return Some(SettingFault::Reserved(
+            "tags that begin with ec2:SharedTag/ are seen by the accounts that an image is shared \
+             with, and on a copy they are another account's words",
+        ));
+    }
+    None
+}
+
+/// A prefix must leave room for the names behind it (a tag key has at most 127 characters:
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Tag.html>), and must not be one that
+/// AWS or another account can set, nor cover one.
+fn parse_tag_prefix(value: &str) -> Result<String, SettingFault> {
+    let portable = |c: char| c.is_alphanumeric() || " +-=._:/@".contains(c);
+    if let Some(fault) = reserved(value) {
+        return Err(fault);
+    }
+    if AWS_TAGS.starts_with(value) || SHARED_TAG_KEYS.starts_with(value) {
+        return Err(SettingFault::Reserved(
+            "tags that begin with aws: or ec2:SharedTag/ would pass for directives",
+        ));
+    }
+    if !value.chars().all(portable) || value.chars().count() > 64 {
+        return Err(expected(TAG_PREFIX));
+    }
+    Ok(value.to_owned())
+}
+
+fn parse_status_tag(value: &str, tag_prefix: &str) -> Result<String, SettingFault> {
+    if value == "Name" {
+        return Err(SettingFault::Reserved(
+            "the tag Name is the name that people gave the image",
+        ));
+    }
+    if let Some(fault) = reserved(value) {
+        return Err(fault);
+    }
+    if value.starts_with(tag_prefix) {
+        return Err(SettingFault::Below {
+            other: TAG_PREFIX,
+            value: tag_prefix.to_owned(),
+            reason: "whose tags are directives",
+        });
+    }
+    if value.chars().count() > 127 {
+        return Err(expected(STATUS_TAG));
+    }
+    Ok(value.to_owned())
+}
+
+fn parse_policy_path(value: &str) -> Result<String, SettingFault> {
+    let path = value.strip_suffix('/').unwrap_or(value);
+    if !path.starts_with('/') || !is_parameter_name(path) {
+        return Err(expected(POLICY_PATH));
+    }
+    Ok(path.to_owned())
+}
+
+/// People who edit the policy must not widen the guardrail.
+fn parse_allow_list_parameter(
+    value: &str,
+    policy_path: Option<&str>,
+) -> Result<String, SettingFault> {
+    if !is_parameter_name(value) {
+        return Err(expected(ALLOWED_GRANTEES_PARAMETER));
+    }
+    if let Some(path) = policy_path
+        && (value == path
+            || value
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with('/')))
+    {
+        return Err(SettingFault::Below {
+            other: POLICY_PATH,
+            value: path.to_owned(),
+            reason: "and people who edit the policy must not widen this guardrail",
+        });
+    }
+    Ok(value.to_owned())
+}
+
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html>
+fn is_parameter_name(value: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte);
+    value.bytes().all(allowed) && !value.contains("//") && !value.ends_with('/')
+}
+
+/// `critical` would allow everything that was scanned, so it is not a limit.
+fn parse_severity(value: &str) -> Result<Severity, SettingFault> {
+    match value.parse() {
+        Ok(Severity::Critical) | Err(_) => Err(expected(MAX_FINDING_SEVERITY)),
+        Ok(severity) => Ok(severity),
+    }
+}
+
+fn parse_count(value: &str) -> Result<usize, SettingFault> {
+    if !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(expected(MAX_REMOVALS));
+    }
+    value.parse().map_err(|_| expected(MAX_REMOVALS))
+}
+
+/// The partition of a Region, by its prefix:
+/// <https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html>.
+fn partition_of(region: &str) -> &'static str {
+    const PREFIXES: [(&str, &str); 7] = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("us-isof-", "aws-iso-f"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("eusc-", "aws-eusc"),
+    ];
+    for (prefix, partition) in PREFIXES {
+        if region.starts_with(prefix) {
+            return partition;
+        }
+    }
+    "aws"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const ORGANIZATION: &str = "arn:aws-cn:organizations::111122223333:organization/o-exampleorgid";
+
+    fn settings(vars: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::from_vars(|name| {
+            vars.iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn error(vars: &[(&str, &str)]) -> String {
+        settings(vars).unwrap_err().to_string()
+    }
+
+    /// One allowed value of each setting that is not its default; the two allow-lists exclude each
+    /// other.
+    const VALUES: [(&str, &str); 14] = [
+        (TAG_PREFIX, "team/"),
+        (ALLOW_PUBLIC, "true"),
+        (ALLOWED_GRANTEES, "444455556666, o-exampleorgid"),
+        (ALLOWED_GRANTEES_PARAMETER, "/security/amis"),
+        (ORGANIZATION_ARN, ORGANIZATION),
+        (POLICY_PATH, "/ami-warden/"),
+        (ALLOWED_COPIERS, "222233334444"),
+        (SHARED_TAGS, "release, os-*"),
+        (SHARE_BACKUPS, "true"),
+        (MAX_FINDING_SEVERITY, "none"),
+        (KEY_CHECK, "warn"),
+        (MAX_REMOVALS, "0"),
+        (DRY_RUN, "true"),
+        (STATUS_TAG, "ami-warden-status"),
+    ];
+
+    #[test]
+    fn by_default_nothing_may_be_added_and_nothing_else_is_set() {
+        let defaults = Settings {
+            tag_prefix: "ami-warden:".into(),
+            rulebook: RulebookSettings::default(),
+            dry_run: false,
+            status_tag: None,
+            partition: "aws",
+        };
+        assert_eq!(settings(&[]), Ok(defaults));
+        let guardrails = RulebookSettings::default().guardrails;
+        assert!(!guardrails.allow_public && !guardrails.share_backups);
+    }
+
+    #[test]
+    fn an_empty_variable_is_an_absent_one() {
+        let empty = ALL.map(|setting| (setting.variable, ""));
+        assert_eq!(settings(&empty), settings(&[]));
+    }
+
+    #[test]
+    fn every_setting_is_read() {
+        let vars: Vec<_> = VALUES
+            .into_iter()
+            .filter(|(name, _)| *name != ALLOWED_GRANTEES_PARAMETER)
+            .collect();
+        let settings = settings(&[vars.as_slice(), &[("AWS_REGION", "cn-north-1")]].concat());
+        let organization: OrganizationArn = ORGANIZATION.parse().unwrap();
+        let list = "444455556666, o-exampleorgid";
+        let guardrails = Guardrails {
+            allow_public: true,
+            allowed_grantees: AllowedGrantees::parse(list, Some(&organization)).unwrap(),
+            allowed_copiers: AllowedCopiers::parse("222233334444").unwrap(),
+            shared_tags: SharedTagPatterns::parse("release, os-*").unwrap(),
+            share_backups: true,
+            max_finding_severity: Some(Severity::None),
+            key_check: Some(KeyCheck::Warn),
+            max_removals: Some(0),
+        };
+        let expected = Settings {
+            tag_prefix: "team/".into(),
+            rulebook: RulebookSettings {
+                policy_path: Some("/ami-warden".into()),
+                allow_list_parameter: None,
+                organization: Some(organization),
+                guardrails,
+            },
+            dry_run: true,
+            status_tag: Some("ami-warden-status".into()),
+            partition: "aws-cn",
+        };
+        assert_eq!(settings, Ok(expected));
+    }
+
+    #[test]
+    fn each_setting_alone_changes_something() {
+        let organization = (ORGANIZATION_ARN, ORGANIZATION);
+        for (name, value) in VALUES {
+            let base = if name == ORGANIZATION_ARN {
+                vec![]
+            } else {
+                vec![organization]
+            };
+            let with = [base.as_slice(), &[(name, value)]].concat();
+            assert_ne!(settings(&with).unwrap(), settings(&base).unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_list_of_settings_is_complete_and_its_rows_agree() {
+        let listed: BTreeSet<_> = ALL.iter().map(|setting| setting.variable).collect();
+        let constants: BTreeSet<_> = include_str!("settings.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("pub const ")?.split_once(": &str = \""))
+            .filter(|(name, _)| *name != "DEFAULT_TAG_PREFIX")
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(listed, constants);
+        assert_eq!(listed, VALUES.iter().map(|(name, _)| *name).collect());
+        for setting in ALL {
+            let camel: String = setting
+                .variable
+                .split('_')
+                .map(|word| word[..1].to_owned() + &word[1..].to_lowercase())
+                .collect();
+            assert_eq!(setting.parameter, camel);
+            assert!(
+                !setting.meaning.is_empty() && !setting.allowed.is_empty(),
+                "{camel}"
+            );
+        }
+    }
+
+    /// Bad values: variable, value, and words of what is allowed.
+    const BAD: [(&str, &str, &str); 38] = [
+        (TAG_PREFIX, "aws:x:", "belong to AWS"),
+        (TAG_PREFIX, "aws", "aws:"),
+        (TAG_PREFIX, "ec2:SharedTag/", "another account's words"),
+        (TAG_PREFIX, "ec2:", "ec2:SharedTag/"),
+        (TAG_PREFIX, "x*", "letters"),
+        (ALLOW_PUBLIC, "yes", "true or false"),
+        (ALLOW_PUBLIC, "True", "true or false"),
+        (ALLOWED_GRANTEES, "all", "ALLOW_PUBLIC"),
+        (ALLOWED_GRANTEES, "@team", "group"),
+        (ALLOWED_GRANTEES, "4444", "12 digits"),
+        (ALLOWED_GRANTEES, "o-exampleorgid", "ORGANIZATION_ARN"),
+        (ALLOWED_GRANTEES_PARAMETER, "a b", "letters"),
+        (ALLOWED_GRANTEES_PARAMETER, "/security/", "letters"),
+        (ORGANIZATION_ARN, "o-exampleorgid", "arn:PARTITION"),
+        (POLICY_PATH, "ami-warden", "begins with /"),
+        (POLICY_PATH, "/", "a path"),
+        (POLICY_PATH, "//", "a path"),
+        (POLICY_PATH, "/a//b", "letters"),
+        (POLICY_PATH, "/a*", "letters"),
+        (ALLOWED_COPIERS, "o-exampleorgid", "account"),
+        (ALLOWED_COPIERS, "4444", "12"),
+        (SHARED_TAGS, "ec2:SharedTag/x", "ec2:SharedTag/"),
+        (SHARE_BACKUPS, "1", "true or false"),
+        (
+            MAX_FINDING_SEVERITY,
+            "critical",
+            "none, informational, low, medium or high",
+        ),
+        (
+            MAX_FINDING_SEVERITY,
+            "High",
+            "none, informational, low, medium or high",
+        ),
+        (KEY_CHECK, "true", "warn or refuse"),
+        (KEY_CHECK, "Warn", "warn or refuse"),
+        (MAX_REMOVALS, "-1", "0 or more"),
+        (MAX_REMOVALS, "+1", "0 or more"),
+        (MAX_REMOVALS, "1.0", "0 or more"),
+        (MAX_REMOVALS, "many", "0 or more"),
+        (MAX_REMOVALS, "99999999999999999999", "0 or more"),
+        (DRY_RUN, "1", "true or false"),
+        (STATUS_TAG, "Name", "Name"),
+        (STATUS_TAG, "ami-warden:status", "choose one outside"),
+        (STATUS_TAG, "aws:status", "belong to AWS"),
+        (STATUS_TAG, "ec2:SharedTag/status", "ec2:SharedTag/"),
+        (STATUS_TAG, "ami-warden:", "directives"),
+    ];
+
+    #[test]
+    fn a_bad_value_is_an_error_naming_variable_value_and_what_is_allowed() {
+        let mut wrong = Vec::new();
+        for (variable, value, allowed) in BAD {
+            match settings(&[(variable, value)]) {
+                Err(error)
+                    if error.variable == variable
+                        && error
+                            .to_string()
+                            .starts_with(&format!("{variable}=\"{value}\""))
+                        && error.fault.to_string().contains(allowed) => {}
+                other => wrong.push((variable, value, other)),
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn every_setting_refuses_some_value() {
+        let listed: BTreeSet<_> = ALL.iter().map(|setting| setting.variable).collect();
+        assert_eq!(
+            BAD.iter().map(|(name, ..)| *name).collect::<BTreeSet<_>>(),
+            listed
+        );
+    }
+
+    #[test]
+    fn every_value_of_a_choice_is_taken() {
+        for severity in ["none", "informational", "low", "medium", "high"] {
+            let guardrails = settings(&[(MAX_FINDING_SEVERITY, severity)])
+                .unwrap()
+                .rulebook
+                .guardrails;
+            assert_eq!(guardrails.max_finding_severity.unwrap().as_str(), severity);
+        }
+        for (value, check) in [("warn", KeyCheck::Warn), ("refuse", KeyCheck::Refuse)] {
+            let guardrails = settings(&[(KEY_CHECK, value)]).unwrap().rulebook.guardrails;
+            assert_eq!(guardrails.key_check, Some(check));
+        }
+        for flag in [ALLOW_PUBLIC, SHARE_BACKUPS, DRY_RUN] {
+            assert_eq!(settings(&[(flag, "false")]), settings(&[]));
+        }
+    }
+
+    #[test]
+    fn a_tag_prefix_may_have_64_characters_and_a_status_tag_127_and_no_more() {
+        for (variable, most) in [(TAG_PREFIX, 64), (STATUS_TAG, 127)] {
+            assert!(
+                settings(&[(variable, &"ü".repeat(most))]).is_ok(),
+                "{variable}"
+            );
+            let error = error(&[(variable, &"ü".repeat(most + 1))]);
+            assert!(error.contains(&format!("at most {most}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_status_tag_lies_outside_the_prefix_that_is_set() {
+        let own_prefix = (TAG_PREFIX, "team/");
+        assert!(settings(&[own_prefix, (STATUS_TAG, "ami-warden:status")]).is_ok());
+        assert!(error(&[own_prefix, (STATUS_TAG, "team/status")]).contains("TAG_PREFIX (team/)"));
+    }
+
+    #[test]
+    fn a_value_in_an_error_is_escaped_and_cut() {
+        let invisible = error(&[(DRY_RUN, "true\u{a0}\n")]);
+        assert!(
+            invisible.starts_with(r#"DRY_RUN="true\u{a0}\n" is not allowed"#),
+            "{invisible}"
+        );
+        let long = error(&[(DRY_RUN, &"x".repeat(2000))]);
+        let shown = format!(
+            "DRY_RUN=\"{}\"… (2000 characters) is not allowed",
+            "x".repeat(100)
+        );
+        assert!(long.starts_with(&shown), "{long}");
+    }
+
+    #[test]
+    fn the_allow_list_is_kept_in_one_place_and_out_of_reach_of_the_policy() {
+        let both = [
+            (ALLOWED_GRANTEES, "*"),
+            (ALLOWED_GRANTEES_PARAMETER, "/security/amis"),
+        ];
+        let fault = settings(&both).unwrap_err().fault;
+        assert_eq!(
+            fault,
+            SettingFault::SetToo {
+                other: ALLOWED_GRANTEES
+            }
+        );
+        for below in ["/ami-warden/allowed", "/ami-warden", "/ami-warden/a/b"] {
+            let error = error(&[
+                (POLICY_PATH, "/ami-warden"),
+                (ALLOWED_GRANTEES_PARAMETER, below),
+            ]);
+            assert!(error.contains("below POLICY_PATH (/ami-warden)"), "{error}");
+        }
+        let beside = "/ami-warden-allowed";
+        let settings = settings(&[
+            (POLICY_PATH, "/ami-warden"),
+            (ALLOWED_GRANTEES_PARAMETER, beside),
+        ]);
+        let parameter = settings.unwrap().rulebook.allow_list_parameter;
+        assert_eq!(parameter.as_deref(), Some(beside));
+    }
+
+    #[test]
+    fn the_partition_follows_from_the_region() {
+        for (region, partition) in [
+            ("eu-west-1", "aws"),
+            ("us-gov-west-1", "aws-us-gov"),
+            ("us-isob-east-1", "aws-iso-b"),
+            ("eusc-de-east-1", "aws-eusc"),
+            ("", "aws"),
+        ] {
+            assert_eq!(
+                settings(&[("AWS_REGION", region)]).unwrap().partition,
+                partition
+            );
+            assert_eq!(
+                settings(&[("AWS_DEFAULT_REGION", region)])
+                    .unwrap()
+                    .partition,
+                partition
+            );
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! Two invocations overlap while people change the image or the policy: every schedule of all their
+//! calls ends as the newest wish wants, and on the way nobody is let in by a wish that its invocation
+//! could know to be withdrawn. The function is the real one; `schedule` says how the search works.
+//!
+//! Without the AWS SDK: `cargo test --no-default-features --test interleavings`.
+
+mod schedule;
+mod world;
+
+use std::collections::BTreeSet;
+
+use ami_warden::run::settings::Settings;
+use ami_warden_core::model::image::{Image, State};
+use schedule::{Broken, Cue, Doing, Explored, Fault, Scene, explore};
+use serde_json::{Value, json};
+use world::{Account, ID, Truth, grantee, plain_image, tag};
+
+const A: &str = "222233334444";
+const B: &str = "333344445555";
+const C: &str = "444455556666";
+
+/// An image with this tag and these launch permissions. The first invocation begins at any time, and
+/// the second at any time after the last of the doings, which its event tells of.
+fn scene(
+    wish: &str,
+    launch: &[&str],
+    doings: Vec<Doing>,
+    is_as_wanted: fn(&Truth) -> bool,
+) -> Scene {
+    let mut image = plain_image();
+    image.tags.extend([tag("launch-permission", wish)]);
+    let launch = launch.iter().map(|name| grantee(name)).collect();
+    let second = Cue {
+        after: doings.len(),
+        event: tag_change,
+    };
+    Scene {
+        settings: settings(false),
+        account: Account::of(Truth::of(image, launch)),
+        doings,
+        cues: vec![
+            Cue {
+                after: 0,
+                event: look,
+            },
+            second,
+        ],
+        held_up: 0,
+        faults: (0, &[]),
+        lags: false,
+        crashes: 0,
+        is_as_wanted,
+    }
+}
+
+fn settings(has_policy: bool) -> Settings {
+    let value = |name: &str| match name {
+        "ALLOW_PUBLIC" => Some("true"),
+        "ALLOWED_GRANTEES" => Some("*"),
+        "POLICY_PATH" if has_policy => Some("/ami-warden"),
+        _ => None,
+    };
+    Settings::from_vars(|name| value(name).map(str::to_owned)).unwrap()
+}
+
+fn look(_: &Image) -> Value {
+    json!({ "ImageId": ID })
+}
+
+fn available(_: &Image) -> Value {
+    serde_json::from_str(include_str!("../events/ami-available.json")).unwrap()
+}
+
+fn tag_change(image: &Image) -> Value {
+    let mut event: Value =
+        serde_json::from_str(include_str!("../events/tag-changed.json")).unwrap();
+    event["detail"]["tags"] = json!(image.tags);
+    event
+}
+
+fn parameter_change(_: &Image) -> Value {
+    serde_json::from_str(include_str!("../events/parameter-changed.json")).unwrap()
+}
+
+fn sweep(_: &Image) -> Value {
+    json!({ "Sweep": {} })
+}
+
+fn set(account: &mut Account, key: &str, value: &str) {
+    let value = if value.is_empty() { None } else { Some(value) };
+    account.change(|truth| truth.set_tag(&tag(key, "").0, value));
+}
+
+fn retag(account: &mut Account, wish: &str) {
+    set(account, "launch-permission", wish);
+}
+
+/// Exactly these grantees have access.
+fn exactly(truth: &Truth, names: &[&str]) -> bool {
+    let names: BTreeSet<_> = names.iter().map(|name| grantee(name)).collect();
+    truth.launch == names
+}
+
+/// None of these grantees has access.
+fn without(truth: &Truth, names: &[&str]) -> bool {
+    names
+        .iter()
+        .all(|name| !truth.launch.contains(&grantee(name)))
+}
+
+/// Two changes of an exact list.
+fn lists() -> Scene {
+    scene(
+        "= 222233334444 333344445555",
+        &[],
+        vec![
+            Doing {
+                name: "= B C",
+                act: |account| retag(account, "= 333344445555 444455556666"),
+            },
+            Doing {
+                name: "= A",
+                act: |account| retag(account, "= 222233334444"),
+            },
+        ],
+        |truth| exactly(truth, &[A]),
+    )
+}
+
+/// A grant is withdrawn, and so is one that came between.
+fn withdrawals() -> Scene {
+    scene(
+        "333344445555",
+        &[],
+        vec![
+            Doing {
+                name: "B all",
+                act: |account| retag(account, "333344445555 all"),
+            },
+            Doing {
+                name: "-B -all",
+                act: |account| retag(account, "-333344445555 -all"),
+            },
+        ],
+        |truth| without(truth, &[B, "all"]),
+    )
+}
+
+/// One change: a grant is withdrawn.
+fn withdrawal() -> Scene {
+    let doings = vec![Doing {
+        name: "-B",
+        act: |account| retag(account, "-333344445555"),
+    }];
+    scene("333344445555", &[], doings, |truth| without(truth, &[B]))
+}
+
+/// Description and IMDS support come first, and then a grant that is withdrawn.
+fn descriptions() -> Scene {
+    let mut scene = scene(
+        "333344445555",
+        &[],
+        vec![
+            Doing {
+                name: "description",
+                act: |account| set(account, "description", "new"),
+            },
+            Doing {
+                name: "-B",
+                act: |account| retag(account, "-333344445555"),
+            },
+        ],
+        |truth| without(truth, &[B]) && truth.image.description.as_deref() == Some("new"),
+    );
+    scene.account.change(|truth| {
+        truth
+            .image
+            .tags
+            .extend([tag("description", "old"), tag("imds-support", "v2.0")]);
+    });
+    scene
+}
+
+fn held_meanwhile() -> Scene {
+    scene(
+        "333344445555",
+        &[],
+        vec![
+            Doing {
+                name: "hold",
+                act: |account| set(account, "hold", "x"),
+            },
+            Doing {
+                name: "-B, and no hold",
+                act: |account| {
+                    account.change(|truth| {
+                        truth.set_tag("ami-warden:launch-permission", Some("-333344445555"));
+                        truth.set_tag("ami-warden:hold", None);
+                    });
+                },
+            },
+        ],
+        |truth| without(truth, &[B]),
+    )
+}
+
+fn held_in_the_end() -> Scene {
+    scene(
+        "333344445555",
+        &[],
+        vec![
+            Doing {
+                name: "= B C",
+                act: |account| retag(account, "= 333344445555 444455556666"),
+            },
+            Doing {
+                name: "hold",
+                act: |account| set(account, "hold", "x"),
+            },
+        ],
+        // Whatever was written before the hold stays: only the rules on the way count.
+        |_| true,
+    )
+}
+
+fn disabled_meanwhile() -> Scene {
+    let mut scene = scene(
+        "= 333344445555",
+        &[],
+        vec![
+            // EC2 takes all permissions away with it:
+            // <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/disable-an-ami.html>
+            Doing {
+                name: "disable",
+                act: |account| {
+                    account.change(|truth| {
+                        truth.image.state = State::Other("disabled".to_owned());
+                        truth.launch.clear();
+                    });
+                },
+            },
+            Doing {
+                name: "enable, = C",
+                act: |account| {
+                    account.change(|truth| {
+                        truth.image.state = State::Available;
+                        truth.set_tag("ami-warden:launch-permission", Some("= 444455556666"));
+                    });
+                },
+            },
+        ],
+        |truth| exactly(truth, &[C]),
+    );
+    scene.cues[1].event = available;
+    scene
+}
+
+fn by_hand_before() -> Scene {
+    scene(
+        "= 333344445555",
+        &[],
+        vec![
+            Doing {
+                name: "C and all by hand",
+                act: |account| {
+                    account.change(|truth| truth.launch.extend([grantee(C), grantee("all")]));
+                },
+            },
+            Doing {
+                name: "= A",
+                act: |account| retag(account, "= 222233334444"),
+            },
+        ],
+        |truth| exactly(truth, &[A]),
+    )
+}
+
+fn by_hand_after() -> Scene {
+    let mut scene = scene(
+        "= 333344445555",
+        &[],
+        vec![
+            Doing {
+                name: "= A",
+                act: |account| retag(account, "= 222233334444"),
+            },
+            Doing {
+                name: "A out and B in by hand",
+                act: |account| {
+                    account.change(|truth| {
+                        truth.launch.remove(&grantee(A));
+                        truth.launch.insert(grantee(B));
+                    });
+                },
+            },
+        ],
+        |truth| exactly(truth, &[A]),
+    );
+    // No event tells of it.
+    scene.cues[1].event = sweep;
+    scene
+}
+
+/// A group changes twice. The first invocation is a look, or a sweep.
+fn group(first: fn(&Image) -> Value) -> Scene {
+    let mut scene = scene(
+        "= @team",
+        &[],
+        vec![
+            Doing {
+                name: "team = B, C",
+                act: |account| drop(account.parameters.insert(team(), format!("{B},{C}"))),
+            },
+            Doing {
+                name: "team = A",
+                act: |account| drop(account.parameters.insert(team(), A.to_owned())),
+            },
+        ],
+        |truth| exactly(truth, &[A]),
+    );
+    scene.settings = settings(true);
+    scene.account.parameters.insert(team(), format!("{A},{B}"));
+    scene.cues[0].event = first;
+    scene.cues[1].event = parameter_change;
+    scene
+}
+
+fn team() -> String {
+    "groups/team".to_owned()
+}
+
+/// Explores the scenes, and says how large they were.
+fn prove(name: &str, scenes: &[Scene]) {
+    let mut all = Explored::default();
+    for scene in scenes {
+        match explore(scene) {
+            Ok(Explored { schedules, states }) => {
+                all.schedules += schedules;
+                all.states += states;
+            }
+            Err(broken) => panic!("{name}: {broken:?}"),
+        }
+    }
+    println!(
+        "proof: {} schedules, {} states: {name}",
+        all.schedules, all.states
+    );
+}
+
+#[test]
+fn two_invocations_and_two_changes_of_tags_end_as_the_newest_wish_wants() {
+    prove(
+        "two changes of tags",
+        &[lists(), withdrawals(), descriptions()],
+    );
+}
+
+#[test]
+fn a_hold_stops_an_invocation_under_way() {
+    prove(
+        "a hold and another change",
+        &[held_meanwhile(), held_in_the_end()],
+    );
+}
+
+#[test]
+fn an_image_that_is_disabled_and_enabled_meanwhile_ends_as_wanted() {
+    prove("disabled and enabled", &[disabled_meanwhile()]);
+}
+
+#[test]
+fn permissions_that_somebody_changes_by_hand_meanwhile_end_as_wanted() {
+    prove(
+        "permissions changed by hand",
+        &[by_hand_before(), by_hand_after()],
+    );
+}
+
+#[test]
+fn a_group_that_changes_twice_under_a_look_or_a_sweep_counts_in_the_end() {
+    prove("two changes of a group", &[group(look), group(sweep)]);
+}
+
+#[test]
+fn a_call_that_is_held_up_lets_nobody_in_by_an_old_wish() {
+    let slow = |scene: Scene| Scene {
+        held_up: 1,
+        ..scene
+    };
+    prove(
+        "a call held up for 6 s",
+        &[slow(lists()), slow(withdrawals()), slow(held_in_the_end())],
+    );
+}
+
+#[test]
+fn a_write_that_fails_is_not_sent_again_as_it_is() {
+    const FAULTS: &[Fault] = &[Fault::Lost, Fault::Throttled, Fault::NotYet];
+    let faulty = |scene: Scene| Scene {
+        faults: (1, FAULTS),
+        ..scene
+    };
+    prove(
+        "a fault of a write",
+        &[faulty(lists()), faulty(withdrawals())],
+    );
+}
+
+#[test]
+fn a_tag_event_that_is_ahead_of_the_reads_waits_for_them() {
+    prove(
+        "reads that lag behind the event",
+        &[Scene {
+            lags: true,
+            ..withdrawal()
+        }],
+    );
+}
+
+#[test]
+fn an_event_whose_process_dies_is_finished_by_the_next_one() {
+    let mortal = |scene: Scene| Scene {
+        crashes: 1,
+        ..scene
+    };
+    prove(
+        "a process that dies",
+        &[mortal(lists()), mortal(withdrawals())],
+    );
+}
+
+#[test]
+fn a_broken_rule_is_found_with_its_schedule() {
+    // Nobody looks after the last change: its event is lost.
+    let mut scene = withdrawal();
+    scene.cues.pop();
+    let Err(Broken { rule, schedule }) = explore(&scene) else {
+        panic!("nothing was found")
+    };
+    assert_eq!(rule, "the image does not end as wanted: [\"333344445555\"]");
+    assert_eq!(schedule.last().unwrap(), "people: -B", "{schedule:?}");
+}
