@@ -33,9 +33,9 @@ NAME = "ami-warden"
 ARCHITECTURES = {"x86_64": [], "arm64": ["--arm64"]}
 # The documents and everything they link to, so that each link still leads somewhere.
 SHIPPED = [
-    "CHANGELOG.md", "CONTRIBUTING.md", "DESIGN.md", "LICENSE", "README.md", "SECURITY.md", "deploy/README.md", "deploy/cdk", "deploy/check.py",
-    "deploy/fleet-member.yaml", "deploy/fleet.yaml", "deploy/iam", "deploy/policy.yaml", "deploy/redrive.py", "deploy/rules.schema.json",
-    "deploy/stacks.py", "deploy/terraform", "deploy/tests/iam-simulation/rows.yaml", "docs", "events",
+    "CHANGELOG.md", "CONTRIBUTING.md", "DESIGN.md", "LICENSE", "README.md", "SECURITY.md", "deploy/README.md", "deploy/answer.schema.json",
+    "deploy/cdk", "deploy/check.py", "deploy/fleet-member.yaml", "deploy/fleet.yaml", "deploy/iam", "deploy/policy.yaml", "deploy/redrive.py",
+    "deploy/rules.schema.json", "deploy/stacks.py", "deploy/terraform", "deploy/tests/iam-simulation/rows.yaml", "docs", "events",
 ]  # fmt: skip
 NOT_SHIPPED = {"node_modules", "cdk.out", "__pycache__", ".terraform", ".terraform.lock.hcl"}
 

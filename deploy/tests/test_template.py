@@ -633,7 +633,14 @@ def test_the_dashboard_is_json_and_names_resources_of_the_stack(stack):
             assert any(name in json.dumps(widget["properties"]["metrics"]) for name in own), widget["properties"]["title"]
 
 
-def test_the_files_that_the_serverless_application_repository_shows_exist(sam):
+def test_what_the_serverless_application_repository_asks_for_is_complete(sam):
+    """Limits: https://docs.aws.amazon.com/serverlessrepo/latest/devguide/serverlessrepo-quotas.html and its CreateApplication."""
     metadata = sam["Metadata"]["AWS::ServerlessRepo::Application"]
+    assert set(metadata) == {
+        "Name", "Description", "Author", "SpdxLicenseId", "LicenseUrl", "ReadmeUrl", "Labels", "HomePageUrl", "SourceCodeUrl", "SemanticVersion",
+    }  # fmt: skip
     for key in ("LicenseUrl", "ReadmeUrl"):
         assert (template.ROOT / metadata[key]).exists(), f"{key}: {metadata[key]}"
+    assert re.fullmatch("[a-zA-Z0-9-]{1,140}", metadata["Name"])
+    assert len(metadata["Description"]) <= 256 and re.fullmatch("[A-Za-z0-9 -]{1,127}", metadata["Author"])
+    assert len(metadata["Labels"]) <= 10 and all(re.fullmatch("[a-zA-Z0-9+_:/@-]{1,127}", label) for label in metadata["Labels"])
