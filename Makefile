@@ -16,6 +16,7 @@ FUNCTION := $(TARGET)/debug/ami-warden
 EMULATOR := $(TARGET)/debug/ec2-emulator
 RIE := $(TARGET)/demo/aws-lambda-rie
 TOOLS := $(TARGET)/tools/bin
+CHROMIUM ?= /usr/bin/chromium
 DEMO := $(PYTHON) tests/demo/demo.py --function $(FUNCTION) --emulator $(EMULATOR) --rie $(RIE)
 
 # Nothing here needs an AWS account, so nothing here is shown one.
@@ -92,6 +93,13 @@ lint-deploy: .venv/template/.done .venv/lint/.done .venv/cdk/.done ## checkov, c
 	@.venv/template/bin/python deploy/tests/linters.py --lint .venv/lint --cdk .venv/cdk
 	@.venv/template/bin/python deploy/tests/cdk_example.py --cdk .venv/cdk
 
+.PHONY: browser
+browser: compile .venv/browser/.done ## Open the page of ami-warden-plan --html in a browser: click, search, print (needs chromium and npm)
+	@command -v '$(CHROMIUM)' >/dev/null || { echo '$(CHROMIUM) is not there. On Debian: apt install chromium; elsewhere set CHROMIUM' >&2; exit 1; }
+	@$(call say,'opening the page of ami-warden-plan in a browser (half a minute)')
+	@cargo test --locked --quiet --workspace --test page
+	@CHROMIUM='$(CHROMIUM)' node cli/tests/browser/check.mjs .venv/browser '$(TARGET)/tmp/page.html' $(SCREENSHOTS)
+
 .PHONY: e2e
 e2e: compile-programs .venv/template/.done .venv/sam/.done ## sam build, sam deploy to an emulated account, events through the deployed rules
 	@$(call say,'building as SAM does: the AWS SDK once more$(,) optimised (10 minutes the first time)$(,) then deploying to an emulated account')
@@ -112,7 +120,7 @@ lint: ## Formatting and clippy
 	@cargo clippy --locked --no-default-features --all-targets -- -D warnings
 
 .PHONY: check
-check: lint test budgets demo e2e ## What CI runs first: lint, test, budgets, demo, e2e. In jobs of their own: lint-deploy, deny
+check: lint test budgets browser demo e2e ## What CI runs first: lint, test, budgets, browser, demo, e2e. In jobs of their own: lint-deploy, deny
 	@$(call say,'all checks passed')
 
 # --- Build ------------------------------------------------------------------------------------------------------------------------------
@@ -242,6 +250,13 @@ venv = $(call say,'setting up $(1) ($(2))'); \
 .venv/cdk/.done: $(addprefix deploy/tests/cdk/,package.json package-lock.json .npmrc nag.mjs) deploy/cdk/ami-warden.mjs
 	@command -v npm >/dev/null || { echo 'npm is not installed. On Debian and Ubuntu: apt install nodejs npm' >&2; exit 1; }
 	@$(call say,'installing the CDK and cdk-nag into $(@D) (200 MB)')
+	@rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)
+	@cd $(@D) && npm ci --silent
+	@touch $@
+
+.venv/browser/.done: $(addprefix cli/tests/browser/,package.json package-lock.json .npmrc)
+	@command -v npm >/dev/null || { echo 'npm is not installed. On Debian and Ubuntu: apt install nodejs npm' >&2; exit 1; }
+	@$(call say,'installing what drives the browser into $(@D) (seconds)')
 	@rm -rf $(@D) && mkdir -p $(@D) && cp $^ $(@D)
 	@cd $(@D) && npm ci --silent
 	@touch $@

@@ -1,4 +1,5 @@
-//! Shows what ami-warden would do, with a person's own AWS credentials, before it is deployed or while it runs.
+//! Shows what ami-warden would do, with a person's own AWS credentials, before it is deployed or while
+//! it runs.
 //!
 //! ```text
 //! options, environment ─► Settings ──┐
@@ -6,33 +7,39 @@
 //! Clients<ReadOnly> ─────────────────┘
 //! ```
 //!
-//! Nothing here can change an image: the clients have no call that does, see [`ami_warden::aws::ReadOnly`].
+//! Nothing here can change an image: the clients have no call that does, see
+//! [`ami_warden::aws::ReadOnly`].
 
 #![forbid(unsafe_code)]
-#![warn(clippy::expect_used, clippy::panic, clippy::unimplemented, clippy::unreachable, clippy::unwrap_used)]
+#![warn(clippy::expect_used, clippy::panic, clippy::unimplemented)]
+#![warn(clippy::unreachable, clippy::unwrap_used)]
 
+mod access;
+mod failure;
+mod groups;
+mod html;
+mod json;
+mod key_policy;
 mod options;
+mod setting_options;
 mod survey;
 mod text;
+mod usage;
+mod words;
 
 use std::{
-    error::Error,
     io::{ErrorKind, Write},
     process::ExitCode,
 };
 
-use ami_warden::{
-    aws::{Clients, ReadOnly},
-    settings::Settings,
-};
-use tracing_subscriber::{
-    Layer,
-    filter::{LevelFilter, Targets},
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
-};
+use ami_warden::aws::{Choice, Clients, ReadOnly};
 
-use crate::{options::Options, survey::Survey};
+use crate::{
+    failure::Failure,
+    options::Options,
+    survey::{Sources, Survey},
+    words::{Harmless, one_line},
+};
 
 /// Something did not work.
 const FAILED: u8 = 1;
@@ -45,52 +52,98 @@ async fn main() -> ExitCode {
         Err(message) => {
             let failed = message.use_stderr();
             let _ = message.print();
-            return if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS };
+            return if failed {
+                ExitCode::from(FAILED)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     match run(&options).await {
         Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("error: {}", text::Harmless(&error.to_string()));
+        Err(failure) => {
+            eprintln!("error: {}", one_line(&failure.to_string()));
             ExitCode::from(FAILED)
         }
     }
 }
 
-async fn run(options: &Options) -> Result<u8, Box<dyn Error>> {
-    let warnings = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time().with_target(false);
-    let of_the_core = Targets::new().with_target("ami_warden", LevelFilter::WARN);
-    tracing_subscriber::registry().with(warnings.with_filter(of_the_core)).init();
-
-    let clients = Clients::<ReadOnly>::from_env().await;
-    let region =
-        clients.region.clone().ok_or("no Region is set: set AWS_REGION, or a Region in the profile that AWS_PROFILE names")?;
-    let settings = Settings::from_vars(|name| options.var(name, &region))?;
+async fn run(options: &Options) -> Result<u8, Failure> {
+    let choice = Choice {
+        profile: options.profile.as_deref(),
+        region: options.region.as_deref(),
+    };
+    let clients = Clients::<ReadOnly>::chosen(&choice).await;
+    let region = clients.region.clone().ok_or(Failure::NoRegion)?;
+    let settings = options.settings.settings(&region)?;
     let rules = options.rules()?;
-    let survey = Survey::make(&settings, &clients.ec2, &clients.parameters, rules.as_ref(), &options.images).await?;
+    clients.caller.check_credentials().await?;
+    let sources = Sources {
+        settings: &settings,
+        region: &region,
+        ec2: &clients.ec2,
+        keys: &clients.keys,
+        parameters: &clients.parameters,
+    };
+    let mut survey = Survey::make(&sources, rules.as_ref(), &options.scope()).await?;
+    survey.ask_for_account(&clients.caller).await;
+    if options.usage {
+        survey.ask_for_usage(&clients.ec2.usage_reports()).await;
+    }
+    warn(&survey);
+    if let Some(path) = &options.html {
+        let written = std::fs::write(path, html::page(&survey));
+        written.map_err(|error| Failure::Html {
+            path: path.clone(),
+            error,
+        })?;
+    }
+    let keys = options.key_policy.then(|| survey.key_advice());
     print(&if options.json() {
-        serde_json::to_string_pretty(&survey.answer)? + "\n"
+        json::answer(&survey, keys.as_deref())?
     } else {
-        text::render(&survey, &region, &options.colors())
+        text::render(&survey, keys.as_deref(), &options.form())
     })?;
     Ok(exit_code(&survey))
 }
 
-/// What pipelines go by; the help says the same.
+/// Warnings and errors that are about no image that was read.
+fn warn(survey: &Survey) {
+    for parameter in &survey.unused {
+        let parameter = Harmless(parameter);
+        eprintln!(
+            "warning: {parameter} is neither rules, rules/NAME nor groups/NAME, so it is not used"
+        );
+    }
+    let account = survey
+        .account
+        .as_ref()
+        .map_or("of these credentials", |account| account.as_str());
+    for record in survey.not_found() {
+        eprintln!(
+            "error: {} is not an image of account {account} in {}. Check the id, the profile and the \
+             Region",
+            record.id,
+            Harmless(&survey.region)
+        );
+    }
+}
+
+/// The signal for pipelines; the help says the same.
 fn exit_code(survey: &Survey) -> u8 {
     let totals = survey.totals();
     match () {
-        () if totals.failed > 0 => FAILED,
+        () if totals.failed > 0 || survey.not_found().next().is_some() => FAILED,
         () if totals.refusals > 0 => 3,
         () if totals.to_change > 0 => 2,
         () => 0,
     }
 }
 
-fn print(text: &str) -> std::io::Result<()> {
+fn print(text: &str) -> Result<(), Failure> {
     match std::io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough.
+        // The reader has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        result => Ok(result?),
     }
 }

@@ -1,50 +1,131 @@
 //! Looks at images as the function does, and stops where the function would begin to change them.
 
 use std::{
-    collections::BTreeMap,
-    error::Error,
-    time::{Duration, Instant},
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
 };
 
 use ami_warden::{
-    event::{Expect, Trigger},
-    image::{ImageId, LaunchPermissions},
-    invocation::{AT_ONCE, IDS_A_CALL},
-    limits::{Heeded, Limits},
-    outcome::{Answer, Entry, Outcome, Report},
-    patience::Patience,
-    plan::Change,
-    ports::{Ec2, Parameters},
-    reconcile::{Found, Observer, Reconciler},
-    settings::Settings,
-    sweep,
+    act::{
+        call_error::CallError,
+        crowd::Crowd,
+        facts::FactReader,
+        observe::{Fresh, Observer, TagScope},
+        ports::{Caller, Ec2, Keys, Parameters, UsageReports, Which},
+        reconcile::{FRESH, ImageSettings, Manner, Reconciled, Reconciler},
+        record::{ImageRecord, Outcome, SkipReason},
+        retry::{Attempts, Retry},
+        rulebook::{RuleSource, Rulebooks},
+        sweep::{Lister, kinds},
+    },
+    run::settings::Settings,
 };
-use chrono::Utc;
-use futures_util::{StreamExt, stream};
+use ami_warden_core::{
+    event::trigger::Promised,
+    model::{
+        change::{Change, Direction, LaunchPermissionChange},
+        grantee::{AccountId, Grantee, LaunchPermissions},
+        image::{Image, ImageId},
+        key::KeyFacts,
+        refusal::Ground,
+    },
+    wish::{context::WishContext, policy::PolicyError},
+};
+use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::time::Instant;
 
-use crate::options::Rules;
+use crate::{
+    access::{Access, Explainer, Standing},
+    failure::Failure,
+    key_policy::{self, KeyAdvice, Need},
+    options::Rules,
+    usage::{self, Usage},
+};
 
 /// Nobody waits longer than this for an answer. There is no other deadline.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the function would do.
+/// An image that takes longer has failed: the same time as in a sweep of the function.
+const IMAGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Everything that a survey reads.
+pub struct Sources<'a, E, K, P> {
+    /// The function's settings.
+    pub settings: &'a Settings,
+    /// The Region.
+    pub region: &'a str,
+    /// EC2.
+    pub ec2: &'a E,
+    /// KMS.
+    pub keys: &'a K,
+    /// Parameter Store.
+    pub parameters: &'a P,
+}
+
+/// The subject of a survey.
+#[derive(Debug, Default)]
+pub struct Scope {
+    /// These images; all that a sweep looks at if there are none.
+    pub images: Vec<ImageId>,
+    /// Every image of the account and Region, whatever is said about it.
+    pub every_image: bool,
+    /// Who may launch each image, also where no directive is about that.
+    pub permissions: bool,
+    /// The keys of encrypted images.
+    pub keys: bool,
+}
+
+/// An image that was looked at.
+#[derive(Debug)]
+pub struct Looked {
+    /// The plan for it.
+    pub record: ImageRecord,
+    /// The image; `None` if it could not be read.
+    pub image: Option<Box<Image>>,
+    /// The keys of its encrypted snapshots, if the survey is about keys.
+    pub keys: BTreeSet<String>,
+    /// Everybody who may launch it or would be let in, and why.
+    pub access: Vec<Access>,
+}
+
+/// The function's plan for an account and Region.
+#[derive(Debug)]
 pub struct Survey {
-    /// As the function would answer in a dry run.
-    pub answer: Answer,
-    /// The names of the images that the answer lists.
-    pub names: BTreeMap<ImageId, String>,
-    /// Images that are public although nothing says that they should be. They are left alone.
-    pub public_without_directives: Vec<ImageId>,
+    /// The account of the images; `None` if it cannot be told.
+    pub account: Option<AccountId>,
+    /// The Region.
+    pub region: String,
+    /// When it was made.
+    pub time: DateTime<Utc>,
+    /// Whether a person named the images, or asked about all: then all are listed.
+    pub lists_all: bool,
+    /// Whether a person named the images.
+    pub named: bool,
+    /// By outcome, then by id: as the function would answer.
+    pub images: Vec<Looked>,
+    /// The keys that were looked at, by ARN.
+    pub keys: BTreeMap<String, KeyFacts>,
+    /// Who uses the images from which access would be taken away, if that was asked.
+    pub usage: BTreeMap<ImageId, Usage>,
+    /// Sentences about no image in particular.
+    pub notes: Vec<String>,
+    /// Parameters below the policy's path that are not used.
+    pub unused: Vec<String>,
 }
 
 /// A survey in numbers.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     pub looked_at: usize,
     pub to_change: usize,
+    pub to_publish: usize,
+    pub to_unpublish: usize,
     pub to_add: usize,
     pub to_remove: usize,
+    pub copiers_to_add: usize,
+    pub copiers_to_remove: usize,
     pub refusals: usize,
     pub unchanged: usize,
     pub skipped: usize,
@@ -56,113 +137,404 @@ impl Survey {
     /// Looks at these images, or at all that a sweep would look at.
     ///
     /// # Errors
-    /// A policy or an allow-list that cannot be used, or images that cannot be listed. What concerns one image is told with it.
-    pub async fn make<E: Ec2, P: Parameters>(
-        settings: &Settings,
-        ec2: &E,
-        parameters: &P,
+    /// A policy or an allow-list that cannot be used, or images that cannot be listed. A fault of one
+    /// image is told with it.
+    pub async fn make<E: Ec2, K: Keys, P: Parameters>(
+        sources: &Sources<'_, E, K, P>,
         rules: Option<&Rules>,
-        images: &[ImageId],
-    ) -> Result<Self, Box<dyn Error>> {
-        let patience = Patience::until((Instant::now() + LONGEST).into());
-        let heeded = rules.map_or(Heeded::Policy, |rules| Heeded::GroupsAnd { name: &rules.name, rules: &rules.json });
-        let limits = Limits::read(settings, parameters, &patience, heeded).await?;
-
-        // Shown on a terminal only.
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
-            .with_style(ProgressStyle::with_template("{spinner} listing images")?);
-        bar.enable_steady_tick(Duration::from_millis(100));
-        let listed;
-        let (ids, report) = if images.is_empty() {
-            listed = sweep::list(ec2, &patience, &settings.tag_prefix, limits.policy.has_rules()).await?;
-            (listed.as_slice(), Report::of_a_sweep())
-        } else {
-            (images, Report::of_everything())
-        };
-        bar.set_style(ProgressStyle::with_template("{bar:40} {pos} of {len} images, {eta} to go")?);
-        bar.set_length(ids.len() as u64);
-
-        let reconciler = Reconciler {
+        scope: &Scope,
+    ) -> Result<Self, Failure> {
+        let Sources {
+            settings,
+            region,
             ec2,
-            patience: &patience,
-            guardrails: &limits.guardrails,
-            context: limits.context(settings),
-            tag_prefix: &settings.tag_prefix,
-            status_tag: None,
-            dry_run: true,
-            explain: true,
-            now: Utc::now(),
+            keys,
+            parameters,
+        } = *sources;
+        let retry = Retry::until(Instant::now() + LONGEST);
+        let source = rules.map_or(RuleSource::Stored, |rules| RuleSource::Replaced {
+            name: &rules.name,
+            rules: &rules.json,
+        });
+        let rulebooks = Rulebooks::new(parameters, &settings.rulebook, source);
+        let rulebook = rulebooks.fresh(FRESH, &retry.attempts()).await?;
+        let facts = FactReader::new(ec2, keys, &retry);
+        let context = WishContext {
+            policy: &rulebook.policy,
+            organization: settings.rulebook.organization.as_ref(),
+            partition: settings.partition,
         };
-        let observer = Observer { ec2, patience: &patience };
-        let mut collected = Collected { report, names: BTreeMap::new(), public_without_directives: Vec::new() };
-        for ids in ids.chunks(IDS_A_CALL) {
-            match observer.images(ids, Expect::Nothing).await {
-                Ok(found) => {
-                    let looks = stream::iter(found).map(|found| look(&reconciler, found)).buffered(AT_ONCE);
-                    looks
-                        .for_each(|(name, entry)| {
-                            collected.add(name, entry);
-                            bar.inc(1);
-                            std::future::ready(())
-                        })
-                        .await;
+        let look = Look {
+            reconciler: reconciler(sources, &rulebooks, &facts, &retry),
+            retry: &retry,
+            scope,
+            explainer: Explainer::new(context),
+            bar: progress_bar("listing images"),
+            keys: RefCell::default(),
+        };
+        let mut survey = Self {
+            account: None,
+            region: region.to_owned(),
+            time: Utc::now(),
+            lists_all: !scope.images.is_empty() || scope.every_image,
+            named: !scope.images.is_empty(),
+            images: Vec::new(),
+            keys: BTreeMap::new(),
+            usage: BTreeMap::new(),
+            notes: Vec::new(),
+            unused: rulebook.unused.clone(),
+        };
+        if survey.named {
+            look.at(&scope.images, &mut survey.images).await?;
+        } else {
+            let kinds = if scope.every_image {
+                vec![Which::All]
+            } else {
+                let status_tag = settings.status_tag.as_deref();
+                kinds(
+                    rulebook.policy.has_rules(),
+                    &settings.tag_prefix,
+                    status_tag,
+                )
+            };
+            look.at_all(kinds, &mut survey).await?;
+        }
+        look.bar.finish_and_clear();
+        survey.keys = look.keys.into_inner();
+        survey
+            .images
+            .sort_by_key(|looked| (looked.record.outcome, looked.record.id));
+        survey.account = survey
+            .images
+            .iter()
+            .find_map(|looked| Some(looked.image.as_ref()?.owner.clone()));
+        Ok(survey)
+    }
+
+    /// Asks AWS for the account where no image tells it. A fault leaves it unknown.
+    pub async fn ask_for_account<C: Caller>(&mut self, caller: &C) {
+        if self.account.is_none() {
+            let retry = Retry::until(Instant::now() + IMAGE_TIMEOUT);
+            let attempts = retry.attempts();
+            let call = async || caller.account().await;
+            self.account = attempts.call("GetCallerIdentity", call).await.ok();
+        }
+    }
+
+    /// Asks EC2 who uses the images from which access would be taken away.
+    pub async fn ask_for_usage<U: UsageReports>(&mut self, reports: &U) {
+        let images: BTreeSet<ImageId> = self.taking_away().map(|(record, _)| record.id).collect();
+        if images.is_empty() {
+            return;
+        }
+        let bar = progress_bar("waiting for usage reports");
+        show_numbers(&bar, "usage reports");
+        bar.inc_length(images.len() as u64);
+        let retry = Retry::until(Instant::now() + LONGEST);
+        self.usage = usage::usage(reports, &retry, &images, &bar).await;
+        bar.finish_and_clear();
+    }
+
+    /// The images from which launch permissions would be taken away.
+    pub fn taking_away(&self) -> impl Iterator<Item = (&ImageRecord, &LaunchPermissionChange)> {
+        self.records().filter_map(|record| {
+            let change = launch_change(record)?;
+            (!change.remove.is_empty()).then_some((record, change))
+        })
+    }
+
+    /// The records of all images.
+    pub fn records(&self) -> impl Iterator<Item = &ImageRecord> {
+        self.images.iter().map(|looked| &looked.record)
+    }
+
+    /// The images that the answer lists.
+    pub fn listed(&self) -> impl Iterator<Item = &ImageRecord> {
+        self.records().filter(|record| {
+            self.lists_all || !matches!(record.outcome, Outcome::Unchanged | Outcome::Skipped)
+        })
+    }
+
+    /// Images that are public although nothing says that they should be. They are left alone.
+    pub fn public_without_directives(&self) -> impl Iterator<Item = &ImageRecord> {
+        self.records()
+            .filter(|record| record.public_without_directives)
+    }
+
+    /// Images that a person named and that are not there.
+    pub fn not_found(&self) -> impl Iterator<Item = &ImageRecord> {
+        let missing =
+            |record: &&ImageRecord| record.skipped.as_ref() == Some(&SkipReason::NotFound);
+        self.records()
+            .filter(move |record| self.named && missing(record))
+    }
+
+    /// The number of images of each outcome.
+    pub fn summary(&self) -> BTreeMap<&'static str, usize> {
+        let mut summary = BTreeMap::new();
+        for record in self.records() {
+            *summary.entry(record.outcome.as_str()).or_default() += 1;
+        }
+        summary
+    }
+
+    /// Who needs which key: those who have access, would be let in, or are kept out for the key alone.
+    pub fn key_needs(&self) -> BTreeMap<String, Need> {
+        let mut needs: BTreeMap<String, Need> = BTreeMap::new();
+        for looked in &self.images {
+            let keeps = looked
+                .access
+                .iter()
+                .filter(|access| access.standing != Standing::Removed);
+            let mut grantees: LaunchPermissions =
+                keeps.map(|access| access.grantee.clone()).collect();
+            for refusal in &looked.record.refusals {
+                if let Ground::KeyNotShared { grantee, .. } = &refusal.ground {
+                    grantees.insert(grantee.clone());
                 }
-                Err(error) => ids.iter().for_each(|id| collected.add(None, Entry::failed(*id, error.clone()))),
+            }
+            if grantees.is_empty() {
+                continue;
+            }
+            for key in &looked.keys {
+                let need = needs.entry(key.clone()).or_default();
+                need.images.insert(looked.record.id);
+                need.grantees.extend(grantees.iter().cloned());
             }
         }
-        bar.finish_and_clear();
-        let Collected { report, names, public_without_directives } = collected;
-        Ok(Self { answer: report.answer(Trigger::Request, true, None), names, public_without_directives })
+        needs
+    }
+
+    /// The statements for the keys that somebody needs.
+    pub fn key_advice(&self) -> Vec<KeyAdvice> {
+        let nobody = AccountId::from_aws("");
+        let owner = self.account.as_ref().unwrap_or(&nobody);
+        key_policy::advice(&self.key_needs(), &self.keys, owner)
     }
 
     /// The numbers.
     pub fn totals(&self) -> Totals {
-        let count = |outcome: Outcome| self.answer.summary.get(outcome.as_str()).copied().unwrap_or_default();
         let mut totals = Totals {
-            looked_at: self.answer.summary.values().sum(),
-            unchanged: count(Outcome::Unchanged),
-            skipped: count(Outcome::Skipped),
-            deferred: count(Outcome::Deferred),
-            failed: count(Outcome::Failed),
+            looked_at: self.images.len(),
             ..Totals::default()
         };
-        for entry in &self.answer.images {
-            totals.to_change += usize::from(!entry.changes.is_empty());
-            totals.refusals += entry.refusals.len();
-            for applied in &entry.changes {
-                if let Change::LaunchPermission(change) = &applied.change {
-                    totals.to_add += LaunchPermissions::len(&change.add);
-                    totals.to_remove += LaunchPermissions::len(&change.remove);
-                }
+        for record in self.records() {
+            match record.outcome {
+                Outcome::Unchanged => totals.unchanged += 1,
+                Outcome::Skipped => totals.skipped += 1,
+                Outcome::Deferred => totals.deferred += 1,
+                Outcome::Failed => totals.failed += 1,
+                Outcome::Refused | Outcome::Applied | Outcome::Planned => {}
+            }
+            totals.to_change += usize::from(!record.changes.is_empty());
+            totals.refusals += record.refusals.len();
+            for proposed in &record.changes {
+                totals.count(&proposed.change);
             }
         }
         totals
     }
 }
 
-/// What would become of one image, and its name.
-async fn look<E: Ec2>(reconciler: &Reconciler<'_, E>, found: Found) -> (Option<String>, Entry) {
-    match found {
-        Found::Image(image) => {
-            let entry = reconciler.preview(&image).await;
-            (image.name, entry)
+impl Totals {
+    fn count(&mut self, change: &Change) {
+        match change {
+            Change::LaunchPermission(change) => {
+                let publishes = usize::from(change.add.contains(&Grantee::All));
+                let unpublishes = usize::from(change.remove.contains(&Grantee::All));
+                self.to_publish += publishes;
+                self.to_unpublish += unpublishes;
+                self.to_add += change.add.len() - publishes;
+                self.to_remove += change.remove.len() - unpublishes;
+            }
+            Change::CopyPermission(change) => match change.direction {
+                Direction::Add => self.copiers_to_add += change.accounts.len(),
+                Direction::Remove => self.copiers_to_remove += change.accounts.len(),
+            },
+            _ => {}
         }
-        Found::Entry(entry) => (None, *entry),
     }
 }
 
-struct Collected {
-    report: Report,
-    names: BTreeMap<ImageId, String>,
-    public_without_directives: Vec<ImageId>,
+/// The change of launch permissions of a plan.
+fn launch_change(record: &ImageRecord) -> Option<&LaunchPermissionChange> {
+    record
+        .changes
+        .iter()
+        .find_map(|proposed| match &proposed.change {
+            Change::LaunchPermission(change) => Some(change),
+            _ => None,
+        })
 }
 
-impl Collected {
-    fn add(&mut self, name: Option<String>, entry: Entry) {
-        if entry.public_without_directives {
-            self.public_without_directives.push(entry.image_id);
+fn reconciler<'a, E: Ec2, K: Keys, P: Parameters>(
+    sources: &Sources<'a, E, K, P>,
+    rulebooks: &'a Rulebooks<'a, P>,
+    facts: &'a FactReader<'a, E, K>,
+    retry: &'a Retry,
+) -> Reconciler<'a, E, K, P> {
+    let settings = sources.settings;
+    let status_tag = settings.status_tag.as_deref();
+    let tags = TagScope {
+        prefix: &settings.tag_prefix,
+        any_tag: settings.rulebook.policy_path.is_some(),
+        status_tag,
+    };
+    Reconciler {
+        ec2: sources.ec2,
+        observer: Observer {
+            ec2: sources.ec2,
+            retry,
+            scope: tags,
+        },
+        facts,
+        rulebooks,
+        settings: ImageSettings {
+            organization: settings.rulebook.organization.as_ref(),
+            partition: settings.partition,
+            tag_prefix: &settings.tag_prefix,
+            status_tag,
+        },
+        manner: Manner {
+            dry_run: true,
+            explain: true,
+            recheck_policy: false,
+        },
+        clock: Utc::now,
+    }
+}
+
+/// Looks at images, and shows how far it is.
+struct Look<'a, E, K, P> {
+    reconciler: Reconciler<'a, E, K, P>,
+    retry: &'a Retry,
+    scope: &'a Scope,
+    explainer: Explainer<'a>,
+    bar: ProgressBar,
+    keys: RefCell<BTreeMap<String, KeyFacts>>,
+}
+
+impl<E: Ec2, K: Keys, P: Parameters> Look<'_, E, K, P> {
+    async fn at_all(&self, kinds: Vec<Which>, survey: &mut Survey) -> Result<(), Failure> {
+        let mut lister = Lister::new(self.reconciler.ec2, self.retry, kinds, None);
+        let mut unreadable = 0;
+        while let Some(listed) = lister.next().await? {
+            unreadable += listed.unreadable;
+            self.at(&listed.ids, &mut survey.images).await?;
         }
-        self.names.extend(name.map(|name| (entry.image_id, name)));
-        self.report.add(entry);
+        if unreadable > 0 {
+            survey.notes.push(format!(
+                "EC2 listed {unreadable} images without an id that can be read; they were not \
+                 looked at."
+            ));
+        }
+        Ok(())
+    }
+
+    async fn at(&self, ids: &[ImageId], images: &mut Vec<Looked>) -> Result<(), PolicyError> {
+        show_numbers(&self.bar, "images");
+        self.bar.inc_length(ids.len() as u64);
+        let crowd = Crowd {
+            observer: self.reconciler.observer,
+            retry: self.retry,
+            rulebooks: self.reconciler.rulebooks,
+            last_start: self.retry.deadline(),
+        };
+        // A crowd tells of records; this is the rest.
+        let seen: RefCell<BTreeMap<ImageId, (Box<Image>, BTreeSet<String>)>> = RefCell::default();
+        let begin = |fresh: Fresh| {
+            let seen = &seen;
+            async move {
+                let (record, keys) = self.one(&fresh.image).await?;
+                seen.borrow_mut()
+                    .insert(fresh.image.id, (fresh.image, keys));
+                Ok(Reconciled::only(record))
+            }
+        };
+        let mut records = Vec::new();
+        let mut told = |done: Reconciled| {
+            records.push(done.record);
+            self.bar.inc(1);
+        };
+        crowd
+            .work_on(ids, &Promised::Nothing, &begin, &mut told)
+            .await?;
+        let mut seen = seen.into_inner();
+        for record in records {
+            let (image, keys) = match seen.remove(&record.id) {
+                Some((image, keys)) => (Some(image), keys),
+                None => (None, BTreeSet::new()),
+            };
+            let access = self.explainer.access(&record, image.as_deref());
+            images.push(Looked {
+                record,
+                image,
+                keys,
+                access,
+            });
+        }
+        Ok(())
+    }
+
+    async fn one(&self, image: &Image) -> Result<(ImageRecord, BTreeSet<String>), PolicyError> {
+        let attempts = self.retry.attempts_for(IMAGE_TIMEOUT);
+        let mut record = self.reconciler.preview(image, &attempts).await?;
+        let mut keys = BTreeSet::new();
+        if let Err(error) = self
+            .look_further(image, &mut record, &mut keys, &attempts)
+            .await
+        {
+            record.outcome = Outcome::Failed;
+            record.error.get_or_insert(error);
+        }
+        Ok((record, keys))
+    }
+
+    /// Reads permissions and keys where no directive made anybody read them.
+    async fn look_further(
+        &self,
+        image: &Image,
+        record: &mut ImageRecord,
+        keys: &mut BTreeSet<String>,
+        attempts: &Attempts<'_>,
+    ) -> Result<(), CallError> {
+        let is_readable = record.error.is_none();
+        if self.scope.permissions && is_readable && record.launch_permissions.is_none() {
+            let call = async || self.reconciler.ec2.launch_permissions(image.id).await;
+            let permissions = attempts.call("DescribeImageAttribute", call).await?;
+            record.public = Some(permissions.contains(&Grantee::All));
+            record.launch_permissions = Some(permissions);
+        }
+        if !self.scope.keys || !image.has_encrypted_mapping() {
+            return Ok(());
+        }
+        let snapshots = self.reconciler.facts.snapshots(image, attempts).await?;
+        let encrypted = snapshots
+            .into_values()
+            .filter(|facts| facts.encrypted == Some(true));
+        keys.extend(encrypted.filter_map(|facts| facts.key));
+        for arn in keys.iter() {
+            let facts = self.reconciler.facts.key(arn).await;
+            self.keys.borrow_mut().insert(arn.clone(), facts);
+        }
+        Ok(())
+    }
+}
+
+/// Shown on a terminal only.
+fn progress_bar(message: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        bar.set_style(style);
+    }
+    bar.set_message(message);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+fn show_numbers(bar: &ProgressBar, things: &str) {
+    let template = format!("{{bar:30}} {{pos}} of {{len}} {things}, {{eta}} to go");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
     }
 }

@@ -132,8 +132,7 @@ impl Pace {
         let waiting = f64::from(self.waiting.get());
         let is_busy = learned.is_busy(now);
         let Some(limit) = &learned.limit else {
-            // Before any answer the queue would take all callers, so that it waits for answers
-            // first.
+            // All callers would begin before the first answer.
             let is_flowing = is_busy || now - self.queued.get() <= Self::STUCK;
             let is_full = is_flowing && waiting >= learned.window;
             return if is_full { now + Self::SOON } else { now };
@@ -286,14 +285,10 @@ impl Learned {
         // Two more, since few answers do not say all.
         let share = count.throttled / (answers + 2.0);
         let measured = answers / (now - count.since).max(Count::SECOND).as_secs_f64();
-        let (rate, share) = match &self.limit {
-            Some(limit) => (limit.rate(now), share),
-            // Much of it was what the bucket had saved up. Callers may also have asked for less than
-            // it gives.
-            None => (
-                measured.max(Self::WINDOW / Self::ROUND_TRIP),
-                share.max(0.5),
-            ),
+        let rate = match &self.limit {
+            Some(limit) => limit.rate(now),
+            // Callers may have asked for less than the operation gives.
+            None => measured.max(Self::WINDOW / Self::ROUND_TRIP),
         };
         self.limit = Some(Limit::below(rate, share, self.limit.as_ref(), now));
         self.decided = now;
@@ -408,7 +403,7 @@ impl Limit {
     /// not empty at once.
     const PLATEAU: f64 = 0.93;
     /// The part of a limit that is believed when less is let through for a moment.
-    const STEP: f64 = 0.8;
+    const STEP: f64 = 0.9;
     /// A limit that lasted so long was held.
     const HELD: Duration = Duration::from_secs(2);
     /// CUBIC's C: the part of the rate by which it grows in the first second after the plateau.
@@ -688,15 +683,43 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rush_after_a_pause_does_not_meet_the_bucket_all_at_once() {
+    async fn a_rush_does_not_meet_the_bucket_all_at_once() {
+        let rush = async |retry: &Retry, bucket: &Bucket| {
+            let before = bucket.throttled.get();
+            call_at_once(retry, 1000, bucket, 1000).await;
+            let throttled = bucket.throttled.get() - before;
+            println!("{throttled} throttled");
+            assert!(throttled < 1000 / 8, "{throttled} throttled");
+        };
+        // After a rush before, and after many calls one by one.
         let (retry, bucket) = (retry(), Bucket::new(100.0, 20.0));
-        call(&retry, 500, &bucket).await;
+        rush(&retry, &bucket).await;
         sleep(Duration::from_secs(120)).await;
-        let before = bucket.throttled.get();
-        call_at_once(&retry, 1000, &bucket, 1000).await;
-        let throttled = bucket.throttled.get() - before;
-        println!("{throttled} throttled");
-        assert!(throttled < 1000 / 6, "{throttled} throttled");
+        rush(&retry, &bucket).await;
+        sleep(Duration::from_secs(120)).await;
+        for _ in 0..2000 {
+            call(&retry, 1, &bucket).await;
+            sleep(Duration::from_millis(50)).await;
+        }
+        rush(&retry, &bucket).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_moment_in_which_others_use_all_is_soon_over() {
+        let (retry, bucket) = (retry(), Bucket::new(100.0, 20.0));
+        let moment = async {
+            bucket.watch(60).await;
+            bucket.set(0.0, 0.0);
+            let (_, throttled) = bucket.watch(3).await;
+            bucket.set(100.0, 20.0);
+            let (given, _) = bucket.watch(6).await;
+            println!("{throttled} throttled, then {given} of 120 given");
+            assert!(given > 40.0, "{given} of 120");
+        };
+        tokio::select! {
+            () = call(&retry, ENDLESS, &bucket) => {}
+            () = moment => {}
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -767,7 +790,7 @@ mod tests {
                 let (_, throttled) = bucket.watch(20).await;
                 let (given, later) = bucket.watch(40).await;
                 println!("{refill}/s / 20: {throttled}, then {later} throttled, {given} given");
-                assert!(throttled < 150.0, "{throttled} throttled");
+                assert!(throttled < 160.0, "{throttled} throttled");
                 assert!(given > refill / 20.0 * 40.0 * 0.9, "{given} in 40 s");
                 assert!(
                     later < given / 6.0,
@@ -835,7 +858,7 @@ mod tests {
         let (seconds, failed) =
             seconds_beside_stuck_images(Bucket::unlimited(), |image| image < 16).await;
         println!("the first 16 stuck: {seconds} s");
-        assert!(seconds < 15.0, "the first 16 stuck: {seconds} s");
+        assert!(seconds < 7.0, "the first 16 stuck: {seconds} s");
         assert_eq!(failed, 16);
     }
 
@@ -931,6 +954,40 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn two_throttled_answers_are_too_few_for_a_decision() {
+        let now = Instant::now();
+        let pace = Pace::new(now);
+        pace.learned.borrow_mut().limit = Some(Limit::below(20.0, 0.1, None, now));
+        let rate = || {
+            pace.learned
+                .borrow()
+                .limit
+                .as_ref()
+                .map(|limit| limit.rate(now))
+        };
+        let before = rate();
+        pace.learned.borrow_mut().let_through = Some(now);
+        for caller in 1..=2 {
+            pace.answered(
+                now,
+                Answer::Throttled {
+                    caller,
+                    in_a_row: 1,
+                },
+            );
+            assert_eq!(rate(), before);
+        }
+        pace.answered(
+            now,
+            Answer::Throttled {
+                caller: 3,
+                in_a_row: 1,
+            },
+        );
+        assert!(rate() < before, "{:?}", rate());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_rate_beyond_the_timers_resolution_is_kept() {
         let pace = Pace::new(Instant::now());
         let start = Instant::now();
@@ -973,6 +1030,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn images_are_not_all_begun_before_the_first_answer() {
         let (retry, bucket) = (retry(), Bucket::unlimited());
+        call(&retry, 1, &bucket).await;
+        sleep(Duration::from_secs(10)).await;
         let begun = Cell::new(0);
         let all = sweep(&retry, 50_000, async |_| {
             begun.set(begun.get() + 1);

@@ -58,7 +58,7 @@ pub(super) fn incomplete(operation: &'static str, part: &str) -> CallError {
 }
 
 /// The error and its causes, each in its own words.
-fn causes(error: &dyn Error) -> String {
+pub(super) fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

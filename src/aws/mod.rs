@@ -21,7 +21,7 @@ pub use self::{
     ec2::{Ec2Client, ReadOnly, ReadWrite, UsageReportsClient},
     kms::KmsClient,
     ssm::SsmClient,
-    sts::StsClient,
+    sts::{NoCredentials, StsClient},
 };
 
 /// The clients, which share one HTTP client and one set of credentials.

@@ -244,6 +244,61 @@ struct Knowledge {
     must_look: bool,
 }
 
+impl Knowledge {
+    fn learn(
+        &mut self,
+        answer: (u128, &'static str, u64),
+        account: &Account,
+        back: usize,
+        fault: Option<Fault>,
+    ) {
+        self.answers.push(answer);
+        match answer.1 {
+            "DescribeImages" => {
+                let seen = account.history[account.history.len() - 1 - back].as_ref();
+                self.image = seen.map(|truth| (Instant::now(), truth.image.clone()));
+                (self.must_read, self.must_look) = (false, false);
+            }
+            "DescribeImageAttribute" => self.permissions = Some(Instant::now()),
+            "GetParametersByPath" => {
+                let parameters = account.parameters.clone().into_iter().collect();
+                self.parameters = Some((Instant::now(), parameters));
+            }
+            _ => self.must_read |= fault.is_some(),
+        }
+    }
+}
+
+/// Hashes of the account, by what a call reads of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Prints {
+    image: u64,
+    launch: u64,
+    rest: u64,
+}
+
+impl Prints {
+    fn of(account: &Account, back: usize) -> Self {
+        let truth = account.history[account.history.len() - 1 - back].as_ref();
+        let image = hash(&truth.map(|truth| format!("{:?}", truth.image)));
+        let launch = hash(&truth.map(|truth| &truth.launch));
+        let copy = truth.map(|truth| &truth.copy);
+        Self {
+            image,
+            launch,
+            rest: hash(&(copy, &account.parameters)),
+        }
+    }
+
+    fn read_by(self, operation: &str) -> u64 {
+        match operation {
+            "DescribeImages" | "DescribeImages (list)" => self.image,
+            "DescribeImageAttribute" => self.launch,
+            _ => self.rest,
+        }
+    }
+}
+
 /// Where calls wait for their turn.
 struct Desk {
     start: Instant,
@@ -420,6 +475,8 @@ struct Run<'a> {
     done: usize,
     /// The images after each doing.
     images: Vec<Image>,
+    /// The account as it is, and as reads show it.
+    prints: (Prints, Prints),
     /// The place in the history that EC2's answers do not show yet.
     hidden: Option<usize>,
     hidden_waits: usize,
@@ -447,6 +504,7 @@ impl<'a> Run<'a> {
             invocations: scene.cues.iter().map(|_| Invocation::ToCome).collect(),
             done: 0,
             images: vec![scene.account.now().image.clone()],
+            prints: (Prints::of(&scene.account, 0), Prints::of(&scene.account, 0)),
             hidden: None,
             hidden_waits: 0,
             held_up: 0,
@@ -547,6 +605,7 @@ impl<'a> Run<'a> {
             Choice::Do => self.act(),
             Choice::Show => {
                 self.hidden = None;
+                self.take_prints();
                 self.trace.push("EC2 shows it".to_owned());
             }
             Choice::Wait => self.wait().await,
@@ -605,24 +664,21 @@ impl<'a> Run<'a> {
         } = tickets.remove(place);
         drop(tickets);
         let account = self.account.borrow();
-        let back = match (self.hidden, operation) {
-            (Some(hidden), "DescribeImages") => account.history.len() - hidden,
-            _ => 0,
+        let back = if operation == "DescribeImages" {
+            self.back(&account)
+        } else {
+            0
         };
-        let known = &mut self.desk.known.borrow_mut()[owner];
-        match operation {
-            "DescribeImages" => {
-                let seen = account.history[account.history.len() - 1 - back].clone();
-                known.image = seen.map(|truth| (Instant::now(), truth.image));
-                (known.must_read, known.must_look) = (false, false);
-            }
-            "DescribeImageAttribute" => known.permissions = Some(Instant::now()),
-            "GetParametersByPath" => {
-                let parameters = account.parameters.clone().into_iter().collect();
-                known.parameters = Some((Instant::now(), parameters));
-            }
-            _ => known.must_read |= fault.is_some(),
-        }
+        let prints = if back > 0 {
+            self.prints.1
+        } else {
+            self.prints.0
+        };
+        let time = self.desk.start.elapsed().as_millis();
+        let answer = (time, operation, hash(&(fault, prints.read_by(operation))));
+        self.desk.known.borrow_mut()[owner].learn(answer, &account, back, fault);
+        drop(account);
+        let is_write = write.is_some();
         let what = write.unwrap_or_default();
         let how = fault.map_or(String::new(), |fault| format!(" ({fault:?})"));
         self.trace.push(format!("{owner}: {operation} {what}{how}"));
@@ -636,6 +692,24 @@ impl<'a> Run<'a> {
             Some(Fault::NotYet) => Err(error(operation, "InvalidAMIID.Unavailable")),
         };
         drop(turn.send(fate));
+        if is_write {
+            self.poll(owner);
+            self.take_prints();
+        }
+    }
+
+    /// How many changes DescribeImages does not show.
+    fn back(&self, account: &Account) -> usize {
+        self.hidden
+            .map_or(0, |hidden| account.history.len() - hidden)
+    }
+
+    fn take_prints(&mut self) {
+        let account = self.account.borrow();
+        self.prints = (
+            Prints::of(&account, 0),
+            Prints::of(&account, self.back(&account)),
+        );
     }
 
     fn act(&mut self) {
@@ -648,6 +722,8 @@ impl<'a> Run<'a> {
         }
         act(&mut account);
         self.images.push(account.now().image.clone());
+        drop(account);
+        self.take_prints();
     }
 
     /// Time passes until an invocation goes on.
@@ -688,7 +764,8 @@ impl<'a> Run<'a> {
                 .hidden
                 .map(|at| format!("{:?}", account.history[at - 1])),
         ));
-        parts.push(hash(&self.desk.start.elapsed().as_millis()));
+        let now = self.desk.start.elapsed().as_millis();
+        let bucket: u128 = std::env::var("BUCKET").map_or(1, |b| b.parse().unwrap());
         let counters = [
             self.done,
             self.hidden_waits,
@@ -706,7 +783,9 @@ impl<'a> Run<'a> {
             };
             let calls = tickets.iter().filter(|ticket| ticket.owner == owner);
             let calls: Vec<_> = calls.map(|call| (call.operation, &call.write)).collect();
-            parts.push(hash(&(state, &known.answers, calls)));
+            let answers: Vec<_> =
+                known.answers.iter().map(|(at, op, h)| ((now - at) / bucket, op, h)).collect();
+            parts.push(hash(&(state, answers, calls)));
         }
         u128::from(hash(&(0, &parts))) << 64 | u128::from(hash(&(1, &parts)))
     }
