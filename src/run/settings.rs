@@ -621,7 +621,7 @@ mod tests {
         (ALLOWED_GRANTEES_PARAMETER, "a b", "letters"),
         (ALLOWED_GRANTEES_PARAMETER, "/security/", "letters"),
         (ORGANIZATION_ARN, "o-exampleorgid", "arn:PARTITION"),
-        (POLICY_PATH, "ami-warden", "begins with /"),
+        (POLICY_PATH, "ami-warden", "/ and a name behind it"),
         (POLICY_PATH, "/", "a path"),
         (POLICY_PATH, "//", "a path"),
         (POLICY_PATH, "/a//b", "letters"),
