@@ -84,6 +84,7 @@ fn every_event_sets_off_what_the_table_says() {
             "request",
             vec![list(), vec![describe(OTHER)]],
         ),
+        ("custom-sweep", "request", vec![list()]),
         ("look", "request", look()),
         ("look-at-several", "request", look_at_both()),
         ("sweep", "request", vec![list()]),
@@ -615,4 +616,65 @@ fn one_process_serves_many_events_and_duplicates_converge() {
         ]
     );
     assert_eq!(function.emulator.writes().len(), 1);
+}
+
+#[test]
+fn tags_that_an_event_tells_of_and_ec2_does_not_show_yet_are_waited_for() {
+    for name in ["tag-changed", "call-create-tags"] {
+        let mut function = World::new().permissive().image(Image::new(IMAGE)).start();
+        function
+            .emulator
+            .fault(Fault::new("DescribeImages", FaultKind::Stale).times(2));
+        function.emulator.add(share(ALICE).tag("Name", "golden"));
+        let answer = function.invoke(&event(name));
+        assert_eq!(answer["Summary"], json!({ "applied": 1 }), "{name}");
+        // Two stale looks, the one that shows them, and the one after the write.
+        assert_eq!(function.counts()["DescribeImages"], 4, "{name}");
+        assert_eq!(function.grantees(IMAGE), [ALICE], "{name}");
+    }
+    for name in ["tag-deleted", "call-delete-tags"] {
+        let image = share("= 444455556666").tag("Name", "golden").granted(BOB);
+        let mut function = World::new().permissive().image(image).start();
+        function
+            .emulator
+            .fault(Fault::new("DescribeImages", FaultKind::Stale).times(2));
+        function
+            .emulator
+            .add(Image::new(IMAGE).tag("Name", "golden").granted(BOB));
+        let answer = function.invoke(&event(name));
+        // Deleting the last tag revokes nothing, and the old wish is not carried out.
+        assert_eq!(only_entry(&answer)["Reason"], "no-directives", "{name}");
+        assert_eq!(function.counts()["DescribeImages"], 3, "{name}");
+        assert_eq!(function.grantees(IMAGE), [BOB], "{name}");
+    }
+}
+
+#[test]
+fn without_a_policy_only_directive_tags_are_waited_for() {
+    let mut function = World::new().permissive().image(settled()).start();
+    let mut changed = event("tag-changed");
+    changed["detail"]["tags"]["Name"] = json!("silver");
+    assert_eq!(
+        function.invoke(&changed)["Summary"],
+        json!({ "unchanged": 1 })
+    );
+    assert_eq!(
+        function.requests(),
+        [describe(IMAGE), describe_permissions(IMAGE)]
+    );
+    // With one, rules can match any tag.
+    let mut function = World::new()
+        .permissive()
+        .setting("POLICY_PATH", "/ami-warden")
+        .image(settled())
+        .start();
+    function
+        .emulator
+        .fault(Fault::new("DescribeImages", FaultKind::Stale).times(1));
+    function.emulator.add(settled().tag("Name", "silver"));
+    assert_eq!(
+        function.invoke(&changed)["Summary"],
+        json!({ "unchanged": 1 })
+    );
+    assert_eq!(function.counts()["DescribeImages"], 2);
 }

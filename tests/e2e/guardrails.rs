@@ -1088,3 +1088,18 @@ fn a_ground_of_ec2_that_no_guardrail_knows_is_said_to_be_new() {
     let message = refusal_message(&function.look(), "ec2-refused");
     assert!(!message.contains("new to ami-warden"), "{message}");
 }
+
+#[test]
+fn a_product_code_that_cannot_be_read_keeps_an_image_private() {
+    let mut function = World::new()
+        .permissive()
+        .image(share("all").product_code(""))
+        .start();
+    assert_eq!(codes(&function.look()), ["product-code"]);
+    assert_eq!(function.emulator.writes(), []);
+    function.emulator.add(share(ALICE).product_code(""));
+    assert_holds(
+        &function.look(),
+        &json!({ "Outcome": "applied", "Refusals": [] }),
+    );
+}

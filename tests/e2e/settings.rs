@@ -323,7 +323,7 @@ fn a_bad_value_of_a_newer_setting_stops_the_start_too() {
         ("ALLOWED_COPIERS", "all", "12-digit account ids"),
         ("ALLOWED_COPIERS", "o-exampleorgid", "12-digit account ids"),
         ("ALLOWED_COPIERS", UNIT, "12-digit account ids"),
-        ("ALLOWED_COPIERS", "4444", "12 digits"),
+        ("ALLOWED_COPIERS", "4444", "12-digit account ids"),
         (
             "SHARED_TAGS",
             "ec2:SharedTag/release",
