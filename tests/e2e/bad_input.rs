@@ -1,4 +1,5 @@
-//! Bad input: an error that says where the mistake is, or a refusal; never silence, and no request to EC2.
+//! Bad input: an error that says where the mistake is, or a refusal; never silence, and no request
+//! to EC2.
 
 use std::time::Duration;
 
@@ -6,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::world::*;
 
-/// Sends the text and expects an error of this type whose message begins with the path of the field and holds the rest.
+/// Sends the text and expects an error of this type whose message begins with the path of the field
+/// and holds the rest.
 #[track_caller]
 fn check(function: &mut Function, event: &str, error_type: &str, path: &str, holds: &str) {
     let failed = function

@@ -1,4 +1,5 @@
-//! Requests by hand: everything `ModifyImageAttribute` takes, in both of its styles, and every documented example.
+//! Requests by hand: everything `ModifyImageAttribute` takes, in both of its styles, and every
+//! documented example.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,14 +23,16 @@ const GUIDE_IMAGE: &str = "ami-0abcdef1234567890";
 /// The other image of examples with several.
 const OTHER: &str = "ami-0fedcba9876543210";
 
-const PUBLIC_NOTE: &str = "EC2 deprecates public images two years after their creation at the latest, and later withdraws public access \
+const PUBLIC_NOTE: &str = "EC2 deprecates public images two years after their creation at the \
+                           latest, and later withdraws public access \
                            from images that nobody launches.";
 
 fn world(image: Image) -> World {
     World::new().image(image)
 }
 
-/// The answer without the texts of its refusals, which are sentences; `tests/messages.txt` holds them all.
+/// The answer without the texts of its refusals, which are sentences; `tests/messages.txt` holds
+/// them all.
 #[track_caller]
 fn without_messages(mut answer: Value) -> Value {
     for entry in answer["Images"].as_array_mut().unwrap() {
@@ -41,7 +44,8 @@ fn without_messages(mut answer: Value) -> Value {
     answer
 }
 
-/// Sends the example and asserts the whole answer, whose only image is this entry, and all requests, step by step.
+/// Sends the example and asserts the whole answer, whose only image is this entry, and all
+/// requests, step by step.
 #[track_caller]
 fn answers(
     world: World,
@@ -55,7 +59,12 @@ fn answers(
     let dry_run = event(example)["DryRun"] == true;
     assert_eq!(
         without_messages(answer),
-        json!({ "Trigger": "request", "DryRun": dry_run, "Images": [entry], "Summary": { outcome: 1 } })
+        json!({
+            "Trigger": "request",
+            "DryRun": dry_run,
+            "Images": [entry],
+            "Summary": { outcome: 1 }
+        })
     );
     assert_steps(function.requests(), steps);
     function
@@ -80,7 +89,11 @@ fn make_public(example: &str, image: &str) {
         "Public": false,
         "LaunchPermissions": [],
         "Changes": [],
-        "Refusals": [{ "Attribute": "launchPermission", "Code": "public-not-allowed", "Resource": image }]
+        "Refusals": [{
+            "Attribute": "launchPermission",
+            "Code": "public-not-allowed",
+            "Resource": image
+        }]
     });
     answers(
         world(Image::new(image)),
@@ -95,7 +108,13 @@ fn make_public(example: &str, image: &str) {
         "Directives": directives("launchPermission", "all"),
         "Public": true,
         "LaunchPermissions": ["all"],
-        "Changes": [{ "Attribute": "launchPermission", "Add": ["all"], "Remove": [], "After": ["all"], "Confirmed": true }],
+        "Changes": [{
+            "Attribute": "launchPermission",
+            "Add": ["all"],
+            "Remove": [],
+            "After": ["all"],
+            "Confirmed": true
+        }],
         "Refusals": [],
         "Notes": [PUBLIC_NOTE]
     });
@@ -110,7 +129,8 @@ fn make_public(example: &str, image: &str) {
     assert_eq!(function.grantees(image), ["all"]);
 }
 
-/// The answer to a request that takes a grantee away, which no setting is needed for, and what it takes.
+/// The answer to a request that takes a grantee away, which no setting is needed for, and what it
+/// takes.
 #[track_caller]
 fn take_away(example: &str, image: &str, grantee: &str, parameter: &str) {
     for permissive in [false, true] {
@@ -120,7 +140,13 @@ fn take_away(example: &str, image: &str, grantee: &str, parameter: &str) {
             "Directives": directives("launchPermission", &format!("-{grantee}")),
             "Public": false,
             "LaunchPermissions": [BOB],
-            "Changes": [{ "Attribute": "launchPermission", "Add": [], "Remove": [grantee], "After": [BOB], "Confirmed": true }],
+            "Changes": [{
+                "Attribute": "launchPermission",
+                "Add": [],
+                "Remove": [grantee],
+                "After": [BOB],
+                "Confirmed": true
+            }],
             "Refusals": []
         });
         let world = world(Image::new(image).granted(BOB).granted(grantee));
@@ -152,7 +178,11 @@ fn let_in(example: &str, image: &str, account: &str) {
         "Public": false,
         "LaunchPermissions": [],
         "Changes": [],
-        "Refusals": [{ "Attribute": "launchPermission", "Code": "grantee-not-allowed", "Resource": account }]
+        "Refusals": [{
+            "Attribute": "launchPermission",
+            "Code": "grantee-not-allowed",
+            "Resource": account
+        }]
     });
     answers(world(Image::new(image)), example, &refused, reads.clone());
 
@@ -162,7 +192,13 @@ fn let_in(example: &str, image: &str, account: &str) {
         "Directives": directives("launchPermission", account),
         "Public": false,
         "LaunchPermissions": [account],
-        "Changes": [{ "Attribute": "launchPermission", "Add": [account], "Remove": [], "After": [account], "Confirmed": true }],
+        "Changes": [{
+            "Attribute": "launchPermission",
+            "Add": [account],
+            "Remove": [],
+            "After": [account],
+            "Confirmed": true
+        }],
         "Refusals": []
     });
     let write = [
@@ -219,7 +255,11 @@ fn example_5_of_the_api_adds_a_product_code_which_is_not_supported() {
             "Directives": directives("productCodes", "774F4FF8"),
             "Public": false,
             "Changes": [],
-            "Refusals": [{ "Attribute": "productCodes", "Code": "not-supported", "Resource": API_IMAGE }]
+            "Refusals": [{
+                "Attribute": "productCodes",
+                "Code": "not-supported",
+                "Resource": API_IMAGE
+            }]
         });
         answers(
             world,
@@ -244,7 +284,11 @@ fn example_6_of_the_api_sets_the_description() {
             "Outcome": "applied",
             "Directives": directives("description", "New Description"),
             "Public": false,
-            "Changes": [{ "Attribute": "description", "From": "Old Description", "To": "New Description" }],
+            "Changes": [{
+                "Attribute": "description",
+                "From": "Old Description",
+                "To": "New Description"
+            }],
             "Refusals": []
         });
         let write = modify(API_IMAGE, [("Description.Value", "New Description")]);
@@ -368,7 +412,11 @@ fn imds_support_is_set_once() {
 #[test]
 fn a_look_says_what_is_wanted_what_is_and_what_was_done() {
     let reads = [vec![describe(IMAGE)], vec![describe_permissions(IMAGE)]];
-    let directives = json!([{ "Attribute": "launchPermission", "Value": ALICE, "Sources": ["ami-warden:launch-permission"] }]);
+    let directives = json!([{
+        "Attribute": "launchPermission",
+        "Value": ALICE,
+        "Sources": ["ami-warden:launch-permission"]
+    }]);
     let refused = json!({
         "ImageId": IMAGE,
         "Outcome": "refused",
@@ -376,7 +424,11 @@ fn a_look_says_what_is_wanted_what_is_and_what_was_done() {
         "Public": false,
         "LaunchPermissions": [BOB],
         "Changes": [],
-        "Refusals": [{ "Attribute": "launchPermission", "Code": "grantee-not-allowed", "Resource": ALICE }]
+        "Refusals": [{
+            "Attribute": "launchPermission",
+            "Code": "grantee-not-allowed",
+            "Resource": ALICE
+        }]
     });
     answers(
         world(share(ALICE).granted(BOB)),
@@ -392,7 +444,8 @@ fn a_look_says_what_is_wanted_what_is_and_what_was_done() {
         "Public": false,
         "LaunchPermissions": [BOB, ALICE],
         "Changes": [{
-            "Attribute": "launchPermission", "Add": [ALICE], "Remove": [], "After": [BOB, ALICE], "Confirmed": true
+            "Attribute": "launchPermission", "Add": [ALICE], "Remove": [],
+            "After": [BOB, ALICE], "Confirmed": true
         }],
         "Refusals": []
     });
@@ -411,7 +464,11 @@ fn a_look_says_what_is_wanted_what_is_and_what_was_done() {
 #[test]
 fn a_look_as_a_dry_run_changes_nothing() {
     let reads = [vec![describe(IMAGE)], vec![describe_permissions(IMAGE)]];
-    let directives = json!([{ "Attribute": "launchPermission", "Value": ALICE, "Sources": ["ami-warden:launch-permission"] }]);
+    let directives = json!([{
+        "Attribute": "launchPermission",
+        "Value": ALICE,
+        "Sources": ["ami-warden:launch-permission"]
+    }]);
     let refused = json!({
         "ImageId": IMAGE,
         "Outcome": "refused",
@@ -419,7 +476,11 @@ fn a_look_as_a_dry_run_changes_nothing() {
         "Public": false,
         "LaunchPermissions": [],
         "Changes": [],
-        "Refusals": [{ "Attribute": "launchPermission", "Code": "grantee-not-allowed", "Resource": ALICE }]
+        "Refusals": [{
+            "Attribute": "launchPermission",
+            "Code": "grantee-not-allowed",
+            "Resource": ALICE
+        }]
     });
     answers(world(share(ALICE)), "look-dry-run", &refused, reads.clone());
 
@@ -429,7 +490,13 @@ fn a_look_as_a_dry_run_changes_nothing() {
         "Directives": directives,
         "Public": false,
         "LaunchPermissions": [],
-        "Changes": [{ "Attribute": "launchPermission", "Add": [ALICE], "Remove": [], "After": [ALICE], "Permitted": true }],
+        "Changes": [{
+            "Attribute": "launchPermission",
+            "Add": [ALICE],
+            "Remove": [],
+            "After": [ALICE],
+            "Permitted": true
+        }],
         "Refusals": []
     });
     let write = vec![modify(
@@ -448,7 +515,8 @@ fn a_look_as_a_dry_run_changes_nothing() {
 #[test]
 fn a_look_at_several_images_reads_them_in_one_call() {
     let both = format!(
-        "DescribeImages Filter.1.Name=image-id Filter.1.Value.1={IMAGE} Filter.1.Value.2={OTHER} IncludeDisabled=true Owner.1=self"
+        "DescribeImages Filter.1.Name=image-id Filter.1.Value.1={IMAGE} \
+         Filter.1.Value.2={OTHER} IncludeDisabled=true Owner.1=self"
     );
     for (permissive, shared) in [(false, "refused"), (true, "applied")] {
         let world = world(share(ALICE)).image(Image::new(OTHER));
@@ -489,7 +557,8 @@ enum Becomes {
     Error(&'static str, &'static str),
 }
 
-/// Every parameter of the API: the request without its `ImageId`, whether everybody it names has access before, and what becomes of it.
+/// Every parameter of the API: the request without its `ImageId`, whether everybody it names has
+/// access before, and what becomes of it.
 fn parameters() -> Vec<(&'static str, Value, bool, Becomes)> {
     use Becomes::{Error, Look, Refusal, Write};
     let entry = |key: &str, grantee: &str| json!([{ key: grantee }]);
@@ -871,7 +940,10 @@ fn the_cli_skeleton_works_once_what_it_filled_in_itself_is_taken_out() {
 #[test]
 fn additions_and_removals_of_one_request_go_in_one_call() {
     let mut function = world(Image::new(IMAGE).granted("all")).permissive().start();
-    let request = json!({ "ImageId": IMAGE, "LaunchPermission": { "Add": [{ "UserId": ALICE }], "Remove": [{ "Group": "all" }] } });
+    let request = json!({
+        "ImageId": IMAGE,
+        "LaunchPermission": { "Add": [{ "UserId": ALICE }], "Remove": [{ "Group": "all" }] }
+    });
     assert_eq!(only_entry(&function.invoke(&request))["Outcome"], "applied");
     let parameters = [
         ("LaunchPermission.Add.1.UserId", ALICE),
@@ -894,7 +966,11 @@ fn additions_and_removals_of_one_request_go_in_one_call() {
 fn a_request_for_what_is_so_already_makes_no_write() {
     let image = || Image::new(IMAGE).granted(ALICE).description("d").imds_v2();
     for request in [
-        json!({ "LaunchPermission": { "Add": [{ "UserId": ALICE }], "Remove": [{ "UserId": BOB }, { "Group": "all" }] } }),
+        json!({
+            "LaunchPermission": {
+                "Add": [{ "UserId": ALICE }], "Remove": [{ "UserId": BOB }, { "Group": "all" }]
+            }
+        }),
         json!({ "OperationType": "add", "UserIds": [ALICE, OWNER] }),
         json!({ "OperationType": "remove", "UserIds": [OWNER] }),
         json!({ "Description": { "Value": "d" } }),
@@ -920,7 +996,10 @@ fn a_request_for_what_is_so_already_makes_no_write() {
 #[test]
 fn removals_of_a_request_are_carried_out_although_its_additions_are_refused() {
     let mut function = world(Image::new(IMAGE).granted(BOB)).start();
-    let request = json!({ "ImageId": IMAGE, "LaunchPermission": { "Add": [{ "UserId": ALICE }], "Remove": [{ "UserId": BOB }] } });
+    let request = json!({
+        "ImageId": IMAGE,
+        "LaunchPermission": { "Add": [{ "UserId": ALICE }], "Remove": [{ "UserId": BOB }] }
+    });
     let entry = only_entry(&function.invoke(&request));
     assert_eq!(entry["Outcome"], "applied");
     assert_eq!(codes(&entry), ["grantee-not-allowed"]);
@@ -1138,7 +1217,13 @@ fn a_request_for_an_image_that_is_not_there_or_not_ours_is_skipped() {
         ));
         assert_eq!(
             entry,
-            json!({ "ImageId": IMAGE, "Outcome": "skipped", "Reason": "not-found", "Changes": [], "Refusals": [] })
+            json!({
+                "ImageId": IMAGE,
+                "Outcome": "skipped",
+                "Reason": "not-found",
+                "Changes": [],
+                "Refusals": []
+            })
         );
         assert_eq!(function.requests(), [describe(IMAGE)]);
     }
@@ -1164,7 +1249,8 @@ fn a_dry_run_of_a_request_plans_and_asks_ec2_whether_it_is_permitted() {
                 "Public": false,
                 "LaunchPermissions": [BOB],
                 "Changes": [{
-                    "Attribute": "launchPermission", "Add": [ALICE], "Remove": [BOB], "After": [ALICE], "Permitted": true
+                    "Attribute": "launchPermission", "Add": [ALICE], "Remove": [BOB],
+                    "After": [ALICE], "Permitted": true
                 }],
                 "Refusals": []
             }],
@@ -1295,7 +1381,8 @@ fn images(before: &str, id: &str) -> Vec<Image> {
     }
 }
 
-/// An answer in few words: its outcomes, the codes of its refusals, and the reasons for what was skipped.
+/// An answer in few words: its outcomes, the codes of its refusals, and the reasons for what was
+/// skipped.
 fn in_words(answer: &Value) -> String {
     if answer["Trigger"] == "ignored" {
         return "ignored".to_owned();
@@ -1396,7 +1483,9 @@ fn the_alias_events_takes_no_request_and_says_how_to_send_it() {
         for dry_run in [false, true] {
             request["DryRun"] = dry_run.into();
             let message = invalid_request(&mut function, &request);
-            let expected = "a ModifyImageAttribute request is not taken through the alias `events`: invoke the function itself, without an alias";
+            let expected = "a ModifyImageAttribute request is not taken through the alias \
+                            `events`: \
+                            invoke the function itself, without an alias";
             assert!(message.ends_with(expected), "{example}: {message}");
         }
     }

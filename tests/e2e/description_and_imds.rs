@@ -226,7 +226,13 @@ fn a_held_image_is_left_alone_whatever_its_tags_say() {
     let entry = only_entry(&function.invoke(&event("ami-available")));
     assert_eq!(
         entry,
-        json!({ "ImageId": IMAGE, "Outcome": "skipped", "Reason": "hold", "Changes": [], "Refusals": [] })
+        json!({
+            "ImageId": IMAGE,
+            "Outcome": "skipped",
+            "Reason": "hold",
+            "Changes": [],
+            "Refusals": []
+        })
     );
     assert_eq!(function.requests(), [describe(IMAGE)]);
 }

@@ -56,7 +56,8 @@ fn with_detail(name: &str, key: &str, value: Value) -> Value {
 
 #[test]
 fn every_event_sets_off_what_the_table_says() {
-    // The other image is not there. This one has no directives, so that one read is all that happens, or it is settled and has the
+    // The other image is not there. This one has no directives, so that one read is all that
+    // happens, or it is settled and has the
     // tags that the event tells of, so that its permissions are read too.
     let mut function = World::new().start();
     let look = || vec![vec![describe(IMAGE)]];
@@ -162,7 +163,13 @@ fn check_ignored(function: &mut Function, event: &Value) {
     assert!(!reason.is_empty(), "{event:#}");
     assert_eq!(
         answer,
-        json!({ "Trigger": "ignored", "DryRun": false, "Reason": reason, "Images": [], "Summary": {} })
+        json!({
+            "Trigger": "ignored",
+            "DryRun": false,
+            "Reason": reason,
+            "Images": [],
+            "Summary": {}
+        })
     );
     assert_eq!(function.requests(), [] as [String; 0], "{event:#}");
 }
@@ -182,7 +189,11 @@ fn everything_else_is_ignored() {
     ] {
         check_ignored(&mut function, &event(name));
     }
-    let only_others = json!({ "resourcesSet": { "items": [{ "resourceId": "i-0123456789abcdef0" }, { "resourceId": "vol-00000001" }] } });
+    let only_others = json!({
+        "resourcesSet": {
+            "items": [{ "resourceId": "i-0123456789abcdef0" }, { "resourceId": "vol-00000001" }]
+        }
+    });
     for event in [
         with_detail("call-create-tags", "requestParameters", only_others.clone()),
         with_detail("call-delete-tags", "requestParameters", only_others),

@@ -1,4 +1,5 @@
-//! Guardrails: what no tag can lift. Each refusal with what it names, what was read for it, and that nothing was written.
+//! Guardrails: what no tag can lift. Each refusal with what it names, what was read for it, and
+//! that nothing was written.
 
 use chrono::{Duration, Utc};
 use ec2_emulator::{Act, BlockDevice, BlockPublicAccess, ScanResults, Snapshot};
@@ -8,7 +9,8 @@ use crate::world::*;
 
 const SECOND: &str = "snap-0fedcba9876543210";
 
-/// Looks at the image and asserts these refusals as `(code, resource)`, that nothing was written, and that the reads were those of an
+/// Looks at the image and asserts these refusals as `(code, resource)`, that nothing was written,
+/// and that the reads were those of an
 /// image that asks to be public.
 #[track_caller]
 fn check_refused(
@@ -59,7 +61,13 @@ fn an_image_that_nothing_speaks_against_becomes_public_with_a_note_on_its_deprec
     let entry = only_entry(&function.invoke(&event("ami-available")));
     assert_holds(
         &entry["Changes"][0],
-        &json!({ "Attribute": "launchPermission", "Add": ["all"], "Remove": [], "After": ["all"], "Confirmed": true }),
+        &json!({
+            "Attribute": "launchPermission",
+            "Add": ["all"],
+            "Remove": [],
+            "After": ["all"],
+            "Confirmed": true
+        }),
     );
     let notes = entry["Notes"].as_array().unwrap();
     assert!(
@@ -648,7 +656,8 @@ fn refusals_never_fail_an_invocation() {
     assert_eq!(answer["Trigger"], "ec2-ami-state-change");
 }
 
-/// Looks at the image, in a dry run and for real, and asserts these refusals as `(code, resource)` and exactly these reads.
+/// Looks at the image, in a dry run and for real, and asserts these refusals as `(code, resource)`
+/// and exactly these reads.
 #[track_caller]
 fn check_refused_after(
     function: &mut Function,
@@ -1025,7 +1034,8 @@ fn a_recipient_that_took_itself_off_is_not_added_again_where_the_allow_list_forb
 fn a_removed_account_that_may_still_get_in_is_noted() {
     let note = |by: &str| {
         json!([format!(
-            "{ALICE} may still launch the image after the removal: the list has {by}, which may include the account."
+            "{ALICE} may still launch the image after the removal: the list has {by}, which may \
+             include the account."
         )])
     };
     let mut function = World::new().permissive().start();

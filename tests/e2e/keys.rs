@@ -1,4 +1,5 @@
-//! `KEY_CHECK`: the keys of encrypted snapshots, with the calls that KMS gets and those it does not.
+//! `KEY_CHECK`: the keys of encrypted snapshots, with the calls that KMS gets and those it does
+//! not.
 
 use ec2_emulator::{Key, KeyGrant, KeyState, Snapshot};
 use serde_json::{Value, json};
@@ -17,7 +18,14 @@ fn closed() -> Key {
 
 /// A key whose policy names this principal.
 fn open_to(principal: &str) -> Key {
-    let statement = |principal: &str| json!({ "Effect": "Allow", "Principal": { "AWS": principal }, "Action": "kms:*", "Resource": "*" });
+    let statement = |principal: &str| {
+        json!({
+            "Effect": "Allow",
+            "Principal": { "AWS": principal },
+            "Action": "kms:*",
+            "Resource": "*"
+        })
+    };
     let own = format!("arn:aws:iam::{OWNER}:root");
     Key::new(KEY).policy(
         json!({ "Version": "2012-10-17", "Statement": [statement(&own), statement(principal)] }),
@@ -102,12 +110,14 @@ fn notes(entry: &Value) -> Vec<String> {
 
 fn key_needed() -> String {
     format!(
-        "Recipients need the key {KEY}, which encrypts {SNAPSHOT}: the key's policy and the IAM policies in their account must let \
-         them use it, or their instances end at launch (`ami-warden-plan --key-policy` prints the statements)."
+        "Recipients need the key {KEY}, which encrypts {SNAPSHOT}: the key's policy and the IAM \
+         policies in their account must let them use it, or their instances end at launch \
+         (`ami-warden-plan --key-policy` prints the statements)."
     )
 }
 
-/// Looks at the image and asserts these refusals, as `(code, resource)`, that nothing was written, and the calls to KMS.
+/// Looks at the image and asserts these refusals, as `(code, resource)`, that nothing was written,
+/// and the calls to KMS.
 #[track_caller]
 fn check_refused(function: &mut Function, expected: &[(&str, &str)], steps: &[Vec<String>]) {
     for dry_run in [true, false] {
@@ -179,7 +189,8 @@ fn a_key_that_reaches_nobody_there_is_a_note_where_the_setting_says_warn() {
         .image(image())
         .start();
     let note = format!(
-        "Nobody in {ALICE} can use the key {KEY}: no policy and no grant of it names them, so their instances end at launch \
+        "Nobody in {ALICE} can use the key {KEY}: no policy and no grant of it names them, so \
+         their instances end at launch \
          (`ami-warden-plan --key-policy` prints the statements)."
     );
     check_shared(&mut function, &steps, &[key_needed(), note]);
@@ -448,7 +459,8 @@ fn policies_or_grants_that_cannot_be_read_refuse_nothing() {
         let entry = function.look();
         assert_holds(&entry, &json!({ "Outcome": "applied", "Refusals": [] }));
         let expected = format!(
-            "The key {KEY} could not be checked (not all of its policies and grants can be read), so it is unknown whether \
+            "The key {KEY} could not be checked (not all of its policies and grants can be \
+             read), so it is unknown whether \
              recipients can use it."
         );
         assert_eq!(notes(&entry), [key_needed(), expected], "{action}");

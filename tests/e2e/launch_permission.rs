@@ -412,7 +412,8 @@ fn check_refused(function: &mut Function, value: &str, named: &str) {
         "{value}: {message}"
     );
     assert_holds(&entry, &json!({ "Outcome": "refused", "Changes": [] }));
-    // What cannot be read needs no further look, and refuses the whole directive: also what could be read of it.
+    // What cannot be read needs no further look, and refuses the whole directive: also what could
+    // be read of it.
     assert_eq!(function.requests(), [describe(IMAGE)], "{value}");
 }
 

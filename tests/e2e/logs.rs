@@ -1,4 +1,5 @@
-//! Log lines: one JSON object each, with a time and a level, one for each image, and never a secret.
+//! Log lines: one JSON object each, with a time and a level, one for each image, and never a
+//! secret.
 
 use std::time::{Duration, Instant};
 
@@ -99,7 +100,12 @@ fn every_image_has_one_line_with_its_entry_the_requests_id_and_a_level() {
         };
         assert_holds(
             line,
-            &json!({ "event": "image", "Outcome": outcome, "level": level, "RequestId": "request-1" }),
+            &json!({
+                "event": "image",
+                "Outcome": outcome,
+                "level": level,
+                "RequestId": "request-1"
+            }),
         );
         assert!(
             line["Changes"].is_array() && line["Refusals"].is_array(),

@@ -130,7 +130,11 @@ fn a_rule_stands_for_directive_tags_on_every_image_it_matches() {
     assert_eq!(
         entry["Directives"],
         json!([
-            { "Attribute": "launchPermission", "Value": "444455556666", "Sources": ["golden images"] },
+            {
+                "Attribute": "launchPermission",
+                "Value": "444455556666",
+                "Sources": ["golden images"]
+            },
             { "Attribute": "description", "Value": "{Name} by rule", "Sources": ["golden images"] },
             { "Attribute": "imdsSupport", "Value": "v2.0", "Sources": ["golden images"] },
         ])

@@ -1,4 +1,5 @@
-//! What somebody who may only tag, name or describe an image might try. `SECURITY.md` says what stops each.
+//! What somebody who may only tag, name or describe an image might try. `SECURITY.md` says what
+//! stops each.
 
 use ec2_emulator::ParameterType;
 use serde_json::{Value, json};
@@ -8,7 +9,8 @@ use crate::world::*;
 /// What a tag might hold to pass for a line of the log, or to clear a terminal.
 const POISON: &str = "444455556666\n{\"level\":\"INFO\",\"event\":\"change\",\"ImageId\":\"ami-ffffffff\"}\r\u{1b}[2J\u{0}";
 
-/// Invokes the function with something poisoned and gives its log, which ends with the metrics of the invocation.
+/// Invokes the function with something poisoned and gives its log, which ends with the metrics of
+/// the invocation.
 fn log_of(mut function: Function) -> Vec<String> {
     let _ = function.try_invoke(&json!({ "ImageId": IMAGE }));
     let _ = function.try_invoke(&json!({ "ImageId": POISON }));

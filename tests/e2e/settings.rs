@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::world::*;
 
-/// Starts with these settings and expects that this does not succeed, for a reason that names variable, value, and what is allowed.
+/// Starts with these settings and expects that this does not succeed, for a reason that names
+/// variable, value, and what is allowed.
 #[track_caller]
 fn check_bad(settings: &[(&str, &str)], variable: &str, allowed: &str) {
     let value = settings
