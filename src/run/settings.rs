@@ -96,7 +96,7 @@ pub const ALL: [Setting; 14] = [
         variable: POLICY_PATH,
         parameter: "PolicyPath",
         meaning: "path of groups and rules in Parameter Store; no policy if unset",
-        allowed: "/ and a name behind it, for example /ami-warden: letters, digits and . _ - /",
+        allowed: "a path with a name behind its /, for example /ami-warden: letters, digits and . _ - /",
     },
     Setting {
         variable: ALLOWED_COPIERS,
@@ -621,7 +621,7 @@ mod tests {
         (ALLOWED_GRANTEES_PARAMETER, "a b", "letters"),
         (ALLOWED_GRANTEES_PARAMETER, "/security/", "letters"),
         (ORGANIZATION_ARN, "o-exampleorgid", "arn:PARTITION"),
-        (POLICY_PATH, "ami-warden", "begins with /"),
+        (POLICY_PATH, "ami-warden", "a name behind its /"),
         (POLICY_PATH, "/", "a path"),
         (POLICY_PATH, "//", "a path"),
         (POLICY_PATH, "/a//b", "letters"),

@@ -11,6 +11,7 @@ mod events;
 mod failures;
 mod faults;
 mod guardrails;
+mod keys;
 mod launch_permission;
 mod logs;
 mod order;

@@ -4,19 +4,32 @@ use serde_json::{Value, json};
 
 use crate::world::*;
 
-/// Starts with these settings and expects that this does not succeed, for a reason that names variable, value, and what is allowed.
+/// Starts with these settings and expects that this does not succeed, for a reason that names
+/// variable, value, and what is allowed.
 #[track_caller]
 fn check_bad(settings: &[(&str, &str)], variable: &str, allowed: &str) {
-    let value = settings.iter().find(|(name, _)| *name == variable).unwrap().1;
-    let world = settings.iter().fold(World::new(), |world, (name, value)| world.setting(name, value));
+    let value = settings
+        .iter()
+        .find(|(name, _)| *name == variable)
+        .unwrap()
+        .1;
+    let world = settings.iter().fold(World::new(), |world, (name, value)| {
+        world.setting(name, value)
+    });
     let (code, log) = world.start().ended();
     assert!(code.is_some_and(|code| code != 0), "{settings:?}: {code:?}");
-    let lines: Vec<Value> =
-        log.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect();
-    let [line] = lines.as_slice() else { panic!("{settings:?}: {log:?}") };
+    let lines: Vec<Value> = log
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .collect();
+    let [line] = lines.as_slice() else {
+        panic!("{settings:?}: {log:?}")
+    };
     assert_eq!(line["level"], "ERROR");
     let message = line["message"].as_str().unwrap();
-    let (head, why) = message.split_once(" is not allowed: ").unwrap_or_else(|| panic!("{message}"));
+    let (head, why) = message
+        .split_once(" is not allowed: ")
+        .unwrap_or_else(|| panic!("{message}"));
     assert_eq!(head, format!("{variable}=\"{value}\""));
     assert!(why.contains(allowed), "{message}");
 }
@@ -34,16 +47,24 @@ fn a_bad_setting_stops_the_start_and_is_named_with_its_value_and_what_is_allowed
         ("ALLOWED_GRANTEES", "44445555666", "12 digits"),
         ("ALLOWED_GRANTEES", "o-exampleorgid", "ORGANIZATION_ARN"),
         ("ALLOWED_GRANTEES_PARAMETER", "a b", "name of a parameter"),
-        ("ORGANIZATION_ARN", "o-exampleorgid", "arn:PARTITION:organizations::ACCOUNT:organization/o-"),
+        (
+            "ORGANIZATION_ARN",
+            "o-exampleorgid",
+            "arn:PARTITION:organizations::ACCOUNT:organization/o-",
+        ),
         ("ORGANIZATION_ARN", UNIT, "organization/o-"),
-        ("POLICY_PATH", "ami-warden", "/ and a name behind it"),
-        ("POLICY_PATH", "/", "a name behind it"),
+        ("POLICY_PATH", "ami-warden", "a name behind its /"),
+        ("POLICY_PATH", "/", "a name behind its /"),
         ("MAX_REMOVALS", "-1", "0 or more"),
         ("MAX_REMOVALS", "1.5", "0 or more"),
         ("MAX_REMOVALS", "unlimited", "0 or more"),
         ("DRY_RUN", "1", "true or false"),
         ("STATUS_TAG", "ami-warden:status", "outside"),
-        ("AWS_LAMBDA_LOG_LEVEL", "LOUD", "TRACE, DEBUG, INFO, WARN, ERROR or FATAL"),
+        (
+            "AWS_LAMBDA_LOG_LEVEL",
+            "LOUD",
+            "TRACE, DEBUG, INFO, WARN, ERROR or FATAL",
+        ),
         ("AWS_LAMBDA_LOG_FORMAT", "XML", "JSON or Text"),
     ] {
         check_bad(&[(variable, value)], variable, allowed);
@@ -52,9 +73,19 @@ fn a_bad_setting_stops_the_start_and_is_named_with_its_value_and_what_is_allowed
 
 #[test]
 fn settings_that_do_not_go_together_stop_the_start() {
-    let both = [("ALLOWED_GRANTEES", "*"), ("ALLOWED_GRANTEES_PARAMETER", "/security/amis")];
-    check_bad(&both, "ALLOWED_GRANTEES_PARAMETER", "ALLOWED_GRANTEES is set too");
-    let below = [("POLICY_PATH", "/ami-warden"), ("ALLOWED_GRANTEES_PARAMETER", "/ami-warden/allowed")];
+    let both = [
+        ("ALLOWED_GRANTEES", "*"),
+        ("ALLOWED_GRANTEES_PARAMETER", "/security/amis"),
+    ];
+    check_bad(
+        &both,
+        "ALLOWED_GRANTEES_PARAMETER",
+        "ALLOWED_GRANTEES is set too",
+    );
+    let below = [
+        ("POLICY_PATH", "/ami-warden"),
+        ("ALLOWED_GRANTEES_PARAMETER", "/ami-warden/allowed"),
+    ];
     check_bad(&below, "ALLOWED_GRANTEES_PARAMETER", "below POLICY_PATH");
     let status = [("TAG_PREFIX", "team/"), ("STATUS_TAG", "team/status")];
     check_bad(&status, "STATUS_TAG", "outside");
@@ -62,13 +93,18 @@ fn settings_that_do_not_go_together_stop_the_start() {
 
 #[test]
 fn an_empty_setting_is_as_good_as_none() {
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 16] = [
         "TAG_PREFIX",
         "ALLOW_PUBLIC",
         "ALLOWED_GRANTEES",
         "ALLOWED_GRANTEES_PARAMETER",
         "ORGANIZATION_ARN",
         "POLICY_PATH",
+        "ALLOWED_COPIERS",
+        "SHARED_TAGS",
+        "SHARE_BACKUPS",
+        "MAX_FINDING_SEVERITY",
+        "KEY_CHECK",
         "MAX_REMOVALS",
         "DRY_RUN",
         "STATUS_TAG",
@@ -77,36 +113,75 @@ fn an_empty_setting_is_as_good_as_none() {
     ];
     let image = share("all 444455556666 -222233334444").granted(BOB);
     let mut unset = World::new().image(image.clone()).start();
-    let mut empty = NAMES.iter().fold(World::new().image(image), |world, name| world.setting(name, "")).start();
+    let mut empty = NAMES
+        .iter()
+        .fold(World::new().image(image), |world, name| {
+            world.setting(name, "")
+        })
+        .start();
     let answer = empty.invoke(&event("ami-available"));
     assert_eq!(answer, unset.invoke(&event("ami-available")));
     // The defaults: nothing may be added, everything may be removed, and it is done.
     let entry = only_entry(&answer);
     assert_eq!(codes(&entry), ["public-not-allowed", "grantee-not-allowed"]);
-    assert_holds(&entry["Changes"][0], &json!({ "Remove": [BOB], "Confirmed": true }));
+    assert_holds(
+        &entry["Changes"][0],
+        &json!({ "Remove": [BOB], "Confirmed": true }),
+    );
 }
 
 #[test]
 fn the_tag_prefix_decides_which_tags_are_directives() {
-    let image = Image::new(IMAGE).tag("ami-warden:description", "not this").tag("team/description", "this").tag("team/typo", "");
-    let mut function = World::new().setting("TAG_PREFIX", "team/").image(image).start();
+    let image = Image::new(IMAGE)
+        .tag("ami-warden:description", "not this")
+        .tag("team/description", "this")
+        .tag("team/typo", "");
+    let mut function = World::new()
+        .setting("TAG_PREFIX", "team/")
+        .image(image)
+        .start();
     let entry = function.look();
-    assert_eq!(refusals(&entry), [("team/typo".to_owned(), "invalid-directive".to_owned(), "team/typo".to_owned())]);
+    assert_eq!(
+        refusals(&entry),
+        [(
+            "team/typo".to_owned(),
+            "invalid-directive".to_owned(),
+            "team/typo".to_owned()
+        )]
+    );
     let write = modify(IMAGE, [("Description.Value", "this")]);
-    assert_eq!(function.requests(), [describe(IMAGE), write, describe(IMAGE)]);
+    assert_eq!(
+        function.requests(),
+        [describe(IMAGE), write, describe(IMAGE)]
+    );
     // A sweep asks for tags with this prefix.
     function.invoke(&event("sweep"));
-    let filters: Vec<_> =
-        function.emulator.calls().iter().filter_map(|call| call.param("Filter.1.Value.1").map(str::to_owned)).collect();
+    let filters: Vec<_> = function
+        .emulator
+        .calls()
+        .iter()
+        .filter_map(|call| call.param("Filter.1.Value.1").map(str::to_owned))
+        .collect();
     assert!(filters.contains(&"team/*".to_owned()), "{filters:?}");
 }
 
 #[test]
 fn max_removals_limits_each_image_for_itself() {
-    let image = |id: &str| Image::new(id).tag("ami-warden:launch-permission", "-222233334444 -444455556666").granted(BOB);
-    let world = World::new().setting("MAX_REMOVALS", "1").image(image("ami-00000001")).image(image("ami-00000002"));
+    let image = |id: &str| {
+        Image::new(id)
+            .tag(
+                "ami-warden:launch-permission",
+                "-222233334444 -444455556666",
+            )
+            .granted(BOB)
+    };
+    let world = World::new()
+        .setting("MAX_REMOVALS", "1")
+        .image(image("ami-00000001"))
+        .image(image("ami-00000002"));
     let mut function = world.image(image("ami-00000003").granted(ALICE)).start();
-    let answer = function.invoke(&json!({ "ImageIds": ["ami-00000001", "ami-00000002", "ami-00000003"] }));
+    let answer =
+        function.invoke(&json!({ "ImageIds": ["ami-00000001", "ami-00000002", "ami-00000003"] }));
     assert_eq!(answer["Summary"], json!({ "applied": 2, "refused": 1 }));
     // What was refused comes first.
     assert_eq!(answer["Images"][0]["ImageId"], "ami-00000003");
@@ -115,39 +190,74 @@ fn max_removals_limits_each_image_for_itself() {
 
 #[test]
 fn the_organization_completes_short_forms_also_in_the_allow_list() {
-    let settings = [("ORGANIZATION_ARN", ORGANIZATION), ("ALLOWED_GRANTEES", "o-exampleorgid,ou-ab12-cdef3456")];
-    let world = settings.iter().fold(World::new(), |world, (name, value)| world.setting(name, value));
-    let mut function = world.image(share("ou-ab12-cdef3456 o-exampleorgid")).start();
+    let settings = [
+        ("ORGANIZATION_ARN", ORGANIZATION),
+        ("ALLOWED_GRANTEES", "o-exampleorgid,ou-ab12-cdef3456"),
+    ];
+    let world = settings.iter().fold(World::new(), |world, (name, value)| {
+        world.setting(name, value)
+    });
+    let mut function = world
+        .image(share("ou-ab12-cdef3456 o-exampleorgid"))
+        .start();
     assert_eq!(function.look()["Outcome"], "applied");
     assert_eq!(
         function.requests()[2],
         modify(
             IMAGE,
-            [("LaunchPermission.Add.1.OrganizationArn", ORGANIZATION), ("LaunchPermission.Add.2.OrganizationalUnitArn", UNIT)]
+            [
+                ("LaunchPermission.Add.1.OrganizationArn", ORGANIZATION),
+                ("LaunchPermission.Add.2.OrganizationalUnitArn", UNIT)
+            ]
         )
     );
 }
 
 #[test]
 fn the_allow_list_can_be_kept_in_a_parameter() {
-    let world = World::new().setting("ALLOWED_GRANTEES_PARAMETER", "/security/amis").image(share("444455556666"));
+    let world = World::new()
+        .setting("ALLOWED_GRANTEES_PARAMETER", "/security/amis")
+        .image(share("444455556666"));
     let mut function = world.start();
     let failed = function.try_invoke(&event("ami-available")).unwrap_err();
     assert_eq!(failed.error_type, "InvalidPolicy");
-    assert!(failed.error_message.contains("/security/amis"), "{failed:?}");
-    function.emulator.put_parameter("/security/amis", "222233334444", ec2_emulator::ParameterType::StringList);
+    assert!(
+        failed.error_message.contains("/security/amis"),
+        "{failed:?}"
+    );
+    function.emulator.put_parameter(
+        "/security/amis",
+        "222233334444",
+        ec2_emulator::ParameterType::StringList,
+    );
     assert_eq!(codes(&function.look()), ["grantee-not-allowed"]);
-    function.emulator.put_parameter("/security/amis", "222233334444,444455556666", ec2_emulator::ParameterType::StringList);
+    function.emulator.put_parameter(
+        "/security/amis",
+        "222233334444,444455556666",
+        ec2_emulator::ParameterType::StringList,
+    );
     assert_eq!(function.look()["Outcome"], "applied");
 }
 
 #[test]
 fn the_region_says_in_which_partition_arns_must_be() {
     let chinese = ORGANIZATION.replace("arn:aws:", "arn:aws-cn:");
-    let start = |region: &str| World::new().permissive().setting("AWS_REGION", region).image(share(&chinese)).start();
+    let start = |region: &str| {
+        World::new()
+            .permissive()
+            .setting("AWS_REGION", region)
+            .image(share(&chinese))
+            .start()
+    };
     let mut function = start("cn-north-1");
     assert_eq!(function.look()["Outcome"], "applied");
-    assert_eq!(function.requests()[2], modify(IMAGE, [("LaunchPermission.Add.1.OrganizationArn", &chinese)]));
+    assert_eq!(
+        function.requests()[2],
+        modify(
+            IMAGE,
+            [("LaunchPermission.Add.1.OrganizationArn", &chinese)]
+        )
+    );
     for region in ["us-east-1", "us-gov-west-1"] {
         let entry = start(region).look();
         assert_eq!(codes(&entry), ["invalid-directive"], "{region}");
@@ -157,17 +267,28 @@ fn the_region_says_in_which_partition_arns_must_be() {
 
 #[test]
 fn allow_public_lifts_only_its_own_guardrail() {
-    let mut function = World::new().setting("ALLOW_PUBLIC", "true").image(share("all 444455556666")).start();
+    let mut function = World::new()
+        .setting("ALLOW_PUBLIC", "true")
+        .image(share("all 444455556666"))
+        .start();
     assert_eq!(codes(&function.look()), ["grantee-not-allowed"]);
     assert_eq!(function.emulator.writes(), []);
 }
 
 #[test]
 fn every_service_can_have_an_endpoint_of_its_own() {
-    let world = World::new().image(share("-all")).setting("ALLOWED_GRANTEES_PARAMETER", "/security/amis");
-    world.emulator.put_parameter("/security/amis", "444455556666", ec2_emulator::ParameterType::StringList);
+    let world = World::new()
+        .image(share("-all"))
+        .setting("ALLOWED_GRANTEES_PARAMETER", "/security/amis");
+    world.emulator.put_parameter(
+        "/security/amis",
+        "444455556666",
+        ec2_emulator::ParameterType::StringList,
+    );
     let url = world.emulator.url();
-    let world = world.setting("AWS_ENDPOINT_URL", "http://127.0.0.1:1").setting("AWS_ENDPOINT_URL_EC2", &url);
+    let world = world
+        .setting("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        .setting("AWS_ENDPOINT_URL_EC2", &url);
     let mut function = world.setting("AWS_ENDPOINT_URL_SSM", &url).start();
     assert_eq!(function.look()["Outcome"], "unchanged");
 }
@@ -175,8 +296,77 @@ fn every_service_can_have_an_endpoint_of_its_own() {
 #[test]
 fn credentials_that_are_not_in_the_environment_are_looked_for_where_the_sdk_looks() {
     let file = concat!(env!("CARGO_TARGET_TMPDIR"), "/credentials");
-    std::fs::write(file, "[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = opens-nothing\n").unwrap();
-    let world = World::new().image(share("-all")).setting("AWS_ACCESS_KEY_ID", "");
+    std::fs::write(
+        file,
+        "[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = opens-nothing\n",
+    )
+    .unwrap();
+    let world = World::new()
+        .image(share("-all"))
+        .setting("AWS_ACCESS_KEY_ID", "");
     let mut function = world.setting("AWS_SHARED_CREDENTIALS_FILE", file).start();
     assert_eq!(function.look()["Outcome"], "unchanged");
+}
+
+#[test]
+fn a_bad_value_of_a_newer_setting_stops_the_start_too() {
+    let long_key = "k".repeat(115);
+    for (variable, value, allowed) in [
+        ("ALLOWED_GRANTEES", "-all", "ALLOW_PUBLIC"),
+        ("ALLOWED_GRANTEES", "-*", "forbid every grantee"),
+        ("ALLOWED_GRANTEES", "-", "names nobody"),
+        (
+            "ALLOWED_GRANTEES",
+            "* --444455556666",
+            "\"-444455556666\" is not a grantee",
+        ),
+        ("ALLOWED_GRANTEES", "-@team", "@team"),
+        ("ALLOWED_COPIERS", "all", "12-digit account ids"),
+        ("ALLOWED_COPIERS", "o-exampleorgid", "12-digit account ids"),
+        ("ALLOWED_COPIERS", UNIT, "12-digit account ids"),
+        ("ALLOWED_COPIERS", "4444", "12-digit account ids"),
+        (
+            "SHARED_TAGS",
+            "ec2:SharedTag/release",
+            "without \"ec2:SharedTag/\"",
+        ),
+        ("SHARED_TAGS", &long_key, "at most 114"),
+        ("SHARE_BACKUPS", "yes", "true or false"),
+        ("SHARE_BACKUPS", "True", "true or false"),
+        (
+            "MAX_FINDING_SEVERITY",
+            "critical",
+            "none, informational, low, medium or high",
+        ),
+        (
+            "MAX_FINDING_SEVERITY",
+            "High",
+            "none, informational, low, medium or high",
+        ),
+        (
+            "MAX_FINDING_SEVERITY",
+            "untriaged",
+            "none, informational, low, medium or high",
+        ),
+        ("KEY_CHECK", "on", "warn or refuse"),
+        ("KEY_CHECK", "Refuse", "warn or refuse"),
+        ("STATUS_TAG", "Name", "choose another"),
+        ("STATUS_TAG", "aws:status", "belong to AWS"),
+        (
+            "STATUS_TAG",
+            "ec2:SharedTag/status",
+            "another account's words",
+        ),
+    ] {
+        if value.len() > 100 {
+            // Long values are cut where they are shown.
+            let (code, log) = World::new().setting(variable, value).start().ended();
+            assert!(
+                code.is_some_and(|code| code != 0) && log.join("").contains(allowed),
+                "{log:?}"
+            );
+            continue;
+        }
+        check_bad(&[(variable, value)], variable, allowed);
+    }
 }
