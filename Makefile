@@ -74,7 +74,7 @@ test-all: compile
 	@$(call beat,testing); cargo test --locked --workspace
 
 .PHONY: test-moto
-test-moto: compile .venv/moto/.done ## Launch permissions against stock moto, a second opinion
+test-moto: compile-programs .venv/moto/.done ## Launch permissions against stock moto, a second opinion
 	@$(call say,'testing launch permissions against stock moto$(,) a second opinion')
 	@AMI_WARDEN_BINARY='$(abspath $(FUNCTION))' .venv/moto/bin/python tests/moto/run.py
 
