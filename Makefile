@@ -93,6 +93,11 @@ lint-deploy: .venv/template/.done .venv/lint/.done .venv/cdk/.done ## checkov, c
 	@.venv/template/bin/python deploy/tests/linters.py --lint .venv/lint --cdk .venv/cdk
 	@.venv/template/bin/python deploy/tests/cdk_example.py --cdk .venv/cdk
 
+.PHONY: plan
+plan: compile ## The plan command, for your own account: compiled with the rest
+	@$(TARGET)/debug/ami-warden-plan --version
+	@echo 'Run $(TARGET)/debug/ami-warden-plan --help'
+
 .PHONY: browser
 browser: compile .venv/browser/.done ## Open the page of ami-warden-plan --html in a browser: click, search, print (needs chromium and npm)
 	@command -v '$(CHROMIUM)' >/dev/null || { echo '$(CHROMIUM) is not there. On Debian: apt install chromium; elsewhere set CHROMIUM' >&2; exit 1; }

@@ -5,7 +5,11 @@
 //! with every `<` escaped, and the page's script puts them into the document as text. The content
 //! security policy allows this style and this script, by their hashes, and nothing else.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::Path,
+};
 
 use ami_warden::act::record::{ImageRecord, SkipReason};
 use ami_warden_core::model::{
@@ -20,6 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     access::{Access, Reason, Standing},
+    failure::Failure,
     survey::{Looked, Survey},
     text::from_to,
 };
@@ -28,8 +33,37 @@ const PAGE: &str = include_str!("html/page.html");
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
 
+/// Sees that the file can be written, before minutes of reading.
+///
+/// # Errors
+/// It cannot.
+pub fn check(path: &Path) -> Result<(), Failure> {
+    let is_new = !path.exists();
+    let opened = File::options().append(true).create(true).open(path);
+    opened.map_err(|error| Failure::Html {
+        path: path.to_owned(),
+        error,
+    })?;
+    if is_new {
+        let _ = fs::remove_file(path);
+    }
+    Ok(())
+}
+
+/// Writes the page.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(path: &Path, survey: &Survey) -> Result<(), Failure> {
+    let written = fs::write(path, page(survey));
+    written.map_err(|error| Failure::Html {
+        path: path.to_owned(),
+        error,
+    })
+}
+
 /// The page.
-pub fn page(survey: &Survey) -> String {
+fn page(survey: &Survey) -> String {
     let policy = format!(
         "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'",
         hash(STYLE),
@@ -248,41 +282,9 @@ fn key(facts: &KeyFacts) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ami_warden::act::record::Outcome;
-    use ami_warden_core::{
-        model::key::KeyReach,
-        testing::{accounts, image},
-    };
+    use ami_warden_core::{model::key::KeyReach, testing::accounts};
 
     use super::*;
-
-    fn survey(names: &[&str]) -> Survey {
-        let looked = |name: &&str| {
-            let mut image = image();
-            image.name = Some((*name).to_owned());
-            let mut record = ImageRecord::new(image.id, Outcome::Unchanged);
-            record.name.clone_from(&image.name);
-            let image = Some(Box::new(image));
-            Looked {
-                record,
-                image,
-                keys: Default::default(),
-                access: Vec::new(),
-            }
-        };
-        Survey {
-            account: Some("111122223333".parse().unwrap()),
-            region: "eu-west-1".into(),
-            time: "2026-11-26T12:00:00Z".parse().unwrap(),
-            lists_all: true,
-            named: false,
-            images: names.iter().map(looked).collect(),
-            keys: BTreeMap::new(),
-            usage: BTreeMap::new(),
-            notes: Vec::new(),
-            unused: Vec::new(),
-        }
-    }
 
     /// The data of a page, as a browser would read it.
     fn read_back(page: &str) -> Value {
@@ -299,7 +301,7 @@ mod tests {
             "{{SCRIPT}} {{DATA}} {{STYLE}}",
             "\u{2028}\u{2029}\u{0}\u{202e}\"'&\\",
         ];
-        let page = page(&survey(&names));
+        let page = page(&Survey::sample(&names));
         let data = read_back(&page);
         for (place, name) in names.iter().enumerate() {
             assert_eq!(data["images"][place]["name"], *name);
@@ -315,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_policy_of_the_page_allows_its_own_script_and_style_and_nothing_else() {
-        let page = page(&survey(&[]));
+        let page = page(&Survey::sample(&[]));
         let (_, policy) = page
             .split_once("http-equiv=\"Content-Security-Policy\" content=\"")
             .unwrap();
@@ -346,7 +348,7 @@ mod tests {
     fn five_thousand_images_are_a_page_of_two_megabytes() {
         let names: Vec<String> = (0..5000).map(|number| format!("build-{number}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let mut survey = survey(&names);
+        let mut survey = Survey::sample(&names);
         for looked in &mut survey.images {
             let grantee = Grantee::Account("444455556666".parse().unwrap());
             let source = "tag ami-warden:launch-permission".to_owned();
@@ -380,7 +382,7 @@ mod tests {
 
     #[test]
     fn those_who_certainly_cannot_use_a_key_are_marked() {
-        let mut survey = survey(&["golden"]);
+        let mut survey = Survey::sample(&["golden"]);
         let grantee = |account: &str| Grantee::Account(account.parse().unwrap());
         for account in ["444455556666", "555566667777"] {
             let grantee = grantee(account);

@@ -77,6 +77,9 @@ async fn run(options: &Options) -> Result<u8, Failure> {
     let region = clients.region.clone().ok_or(Failure::NoRegion)?;
     let settings = options.settings.settings(&region)?;
     let rules = options.rules()?;
+    if let Some(path) = &options.html {
+        html::check(path)?;
+    }
     clients.caller.check_credentials().await?;
     let sources = Sources {
         settings: &settings,
@@ -92,11 +95,7 @@ async fn run(options: &Options) -> Result<u8, Failure> {
     }
     warn(&survey);
     if let Some(path) = &options.html {
-        let written = std::fs::write(path, html::page(&survey));
-        written.map_err(|error| Failure::Html {
-            path: path.clone(),
-            error,
-        })?;
+        html::write(path, &survey)?;
     }
     let keys = options.key_policy.then(|| survey.key_advice());
     print(&if options.json() {

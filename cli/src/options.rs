@@ -161,9 +161,11 @@ impl Options {
             Color::Auto => std::io::stdout().is_terminal() && !no_color(),
         };
         let colors = if colored { Colors::SOME } else { Colors::NONE };
+        let terminal = words::terminal_width();
         Form {
             colors,
-            width: words::width(),
+            width: terminal.unwrap_or(words::WIDTH_ELSEWHERE),
+            wraps_totals: terminal.is_some(),
             inventory: self.inventory,
         }
     }

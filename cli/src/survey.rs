@@ -538,3 +538,35 @@ fn show_numbers(bar: &ProgressBar, things: &str) {
         bar.set_style(style);
     }
 }
+
+#[cfg(test)]
+impl Survey {
+    /// A survey of available images with these names, about which nobody says anything.
+    pub fn sample(names: &[&str]) -> Self {
+        let looked = |name: &&str| {
+            let mut image = ami_warden_core::testing::image();
+            image.name = Some((*name).to_owned());
+            let mut record = ImageRecord::new(image.id, Outcome::Unchanged);
+            record.name.clone_from(&image.name);
+            let image = Some(Box::new(image));
+            Looked {
+                record,
+                image,
+                keys: BTreeSet::new(),
+                access: Vec::new(),
+            }
+        };
+        Self {
+            account: "111122223333".parse().ok(),
+            region: "eu-west-1".to_owned(),
+            time: DateTime::UNIX_EPOCH,
+            lists_all: true,
+            named: false,
+            images: names.iter().map(looked).collect(),
+            keys: BTreeMap::new(),
+            usage: BTreeMap::new(),
+            notes: Vec::new(),
+            unused: Vec::new(),
+        }
+    }
+}

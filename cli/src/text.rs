@@ -26,6 +26,9 @@ use crate::{
 /// The most lines of one kind in a row, unless a person named the images.
 const LINES_MAX: usize = 20;
 
+/// The column in which the words behind sign and attribute begin.
+const WORDS_BEGIN: usize = 22;
+
 /// The palette, the same in the demo. Red is for danger alone: an image that everybody may launch, and a
 /// call that failed.
 #[derive(Debug)]
@@ -72,6 +75,8 @@ pub struct Form {
     pub colors: Colors,
     /// The columns of the terminal.
     pub width: usize,
+    /// Whether the totals may take several lines. Programs that read text look at the last line.
+    pub wraps_totals: bool,
     /// Whether to say who may launch each image.
     pub inventory: bool,
 }
@@ -143,18 +148,18 @@ impl Page<'_> {
             .account
             .as_ref()
             .map_or("unknown", |account| account.as_str());
-        writeln!(
-            self.text,
+        let first = format!(
             "Account {account}, Region {}: looked at {}. Nothing was changed.",
             Harmless(&self.survey.region),
             Count(totals.looked_at, "image")
-        )?;
+        );
+        self.text += &wrapped(&first, "", self.form.width);
         if totals.to_change + totals.refusals + totals.failed > 0 {
-            writeln!(
-                self.text,
+            let signs = format!(
                 "Signs: {add}+ let in{add:#}, {remove}- take access away{remove:#}, \
                  {change}~ change{change:#}, {refuse}! refuse{refuse:#}, {danger}x failed{danger:#}"
-            )?;
+            );
+            self.text += &wrapped(&signs, "", self.form.width);
         }
         writeln!(self.text)
     }
@@ -432,6 +437,10 @@ impl Page<'_> {
                 text += &format!(", {} {word}", Number(number));
             }
         }
+        if self.form.wraps_totals {
+            self.text += &wrapped(&format!("{text}."), "", self.form.width);
+            return Ok(());
+        }
         writeln!(self.text, "{text}.")
     }
 }
@@ -548,22 +557,30 @@ impl Lines<'_, '_> {
         }
         let aside = self.page.colors.aside;
         let name = Harmless(&attribute.to_string()).to_string();
-        let words = Harmless(words);
-        write!(
-            self.page.text,
-            "  {style}{sign} {name:<16}  {words}{style:#}"
-        )?;
-        let stated = self.record.directives.iter();
-        let directive = stated
-            .into_iter()
-            .find(|directive| directive.attribute == *attribute);
+        let width = self.page.form.width;
+        let room = width.saturating_sub(WORDS_BEGIN).max(width / 3);
+        let words = wrapped(&Harmless(words).to_string(), "", room);
+        let text = &mut self.page.text;
+        let mut column = 0;
+        for (number, line) in words.lines().enumerate() {
+            if number == 0 {
+                write!(text, "  {style}{sign} {name:<16}  {line}{style:#}")?;
+                column = WORDS_BEGIN.max(6 + name.chars().count()) + line.chars().count();
+            } else {
+                write!(text, "\n{:WORDS_BEGIN$}{style}{line}{style:#}", "")?;
+                column = WORDS_BEGIN + line.chars().count();
+            }
+        }
+        let mut stated = self.record.directives.iter();
+        let directive = stated.find(|directive| directive.attribute == *attribute);
         if let Some(directive) = directive.filter(|_| is_first) {
             let sources: Vec<String> = directive.sources.iter().map(source).collect();
-            write!(
-                self.page.text,
-                "  {aside}({}){aside:#}",
-                Harmless(&sources.join(", "))
-            )?;
+            let sources = format!("({})", Harmless(&sources.join(", ")));
+            if column + 2 + sources.chars().count() > width {
+                write!(text, "\n{:WORDS_BEGIN$}{aside}{sources}{aside:#}", "")?;
+            } else {
+                write!(text, "  {aside}{sources}{aside:#}")?;
+            }
         }
         self.attribute = Some(attribute.clone());
         writeln!(self.page.text)
@@ -610,6 +627,69 @@ pub fn from_to(change: &Change) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use ami_warden::act::record::{ChangeRecord, Effect};
+    use ami_warden_core::{model::change::LaunchPermissionChange, testing::grantees};
+
+    fn rendered(changes: Vec<Change>, width: usize, named: bool) -> String {
+        let mut survey = Survey::sample(&["golden"]);
+        survey.named = named;
+        let proposed = |change| ChangeRecord {
+            change,
+            effect: Effect::Proposed,
+        };
+        survey.images[0].record.changes = changes.into_iter().map(proposed).collect();
+        let colors = Colors::NONE;
+        let form = Form {
+            colors,
+            width,
+            wraps_totals: true,
+            inventory: false,
+        };
+        render(&survey, None, &form)
+    }
+
+    #[test]
+    fn nothing_is_wider_than_the_terminal_but_an_arn_that_stays_whole() {
+        let description = "a long description with many words ".repeat(7);
+        let unit = "arn:aws:organizations::111122223333:ou/o-exampleorgid/ou-ab12-cdef3456";
+        let change =
+            LaunchPermissionChange::new(&grantees(""), grantees(unit), grantees(""), false);
+        let changes = vec![
+            Change::Description {
+                from: None,
+                to: description,
+            },
+            Change::LaunchPermission(change.unwrap()),
+        ];
+        for width in [60, 80, 120] {
+            let text = rendered(changes.clone(), width, false);
+            for line in text.lines().filter(|line| !line.contains(unit)) {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
+            assert!(text.contains(unit), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_grantees_are_some_lines_and_a_number_unless_the_image_was_named() {
+        let accounts: Vec<String> = (0..1000).map(|number| format!("{number:012}")).collect();
+        let add = grantees(&accounts.join(" "));
+        let change = LaunchPermissionChange::new(&grantees(""), add, grantees(""), false).unwrap();
+        let changes = vec![Change::LaunchPermission(change)];
+        let text = rendered(changes.clone(), 80, false);
+        assert!(
+            text.contains("  + … and 980 more; --json lists them all\n"),
+            "{text}"
+        );
+        assert_eq!(text.matches("+ launchPermission").count(), 20);
+        assert_eq!(
+            rendered(changes, 80, true)
+                .matches("+ launchPermission")
+                .count(),
+            1000
+        );
+    }
 
     #[test]
     fn no_colours_are_no_escape_sequences() {

@@ -6,7 +6,7 @@ use ami_warden_core::model::grantee::Grantee;
 use textwrap::Options;
 
 /// The width of text that goes to a file or into a pipe.
-const WIDTH_ELSEWHERE: usize = 100;
+pub const WIDTH_ELSEWHERE: usize = 100;
 
 /// Narrower than this, words would be torn apart.
 const WIDTH_MIN: usize = 40;
@@ -70,12 +70,10 @@ pub fn one_line(text: &str) -> String {
     Harmless(&words.join(" ")).to_string()
 }
 
-/// The width of the terminal; of a page where the text goes elsewhere.
-pub fn width() -> usize {
-    match terminal_size::terminal_size_of(std::io::stdout()) {
-        Some((width, _)) => usize::from(width.0).max(WIDTH_MIN),
-        None => WIDTH_ELSEWHERE,
-    }
+/// The width of the terminal; `None` where the text goes elsewhere.
+pub fn terminal_width() -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some(usize::from(width.0).max(WIDTH_MIN))
 }
 
 /// The text in lines of this width, each with this indent. Ids and ARNs are never torn apart.

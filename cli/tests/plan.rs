@@ -873,3 +873,16 @@ fn a_profile_and_a_region_that_are_typed_count_before_the_environment() {
         "{run:?}"
     );
 }
+
+#[test]
+fn a_page_that_cannot_be_written_is_an_error_before_anything_is_read() {
+    let world = World::seeded();
+    let run = world.run(&["--html", "/no/such/folder/page.html"]);
+    assert_eq!((run.code, run.out.as_str()), (Some(1), ""));
+    assert!(
+        run.err
+            .starts_with("error: /no/such/folder/page.html cannot be written: "),
+        "{run:?}"
+    );
+    assert_eq!(world.emulator.calls(), []);
+}
