@@ -1337,6 +1337,32 @@ fn removals_that_go_alone_after_a_refusal_are_tried_again_like_any_write() {
 }
 
 #[test]
+fn a_refusal_that_ec2_repeats_when_the_image_is_planned_again_is_told_once() {
+    let image = share("444455556666 -222233334444").granted(BOB);
+    let mut function = open(image);
+    let additions = Fault::error("ModifyImageAttribute", "ResourceLimitExceeded");
+    function.emulator.fault(
+        additions
+            .with_any("LaunchPermission.Add.1.UserId")
+            .forever(),
+    );
+    let tags = [(RELEASE.to_owned(), "stable".to_owned())].into();
+    let act = Act::AddTags {
+        id: IMAGE.to_owned(),
+        tags,
+    };
+    let on = CallMatch::new("ModifyImageAttribute");
+    function.emulator.trigger(Trigger::before(on, [act]));
+    let entry = function.look();
+    assert_eq!(codes(&entry), ["ec2-refused"]);
+    assert_eq!(
+        attributes(&entry),
+        ["launchPermission", "sharedTag:release"]
+    );
+    assert_eq!(function.grantees(IMAGE), [""; 0]);
+}
+
+#[test]
 fn a_fault_that_passes_delays_each_write_and_keeps_the_order() {
     for action in [
         "EnableImageDeprecation",

@@ -163,10 +163,8 @@ fn notes(
     copy: &copy_permission::Decision,
 ) -> Vec<String> {
     let mut let_in = copy.let_in();
+    let copies_stay = !let_in.is_empty();
     let mut notes = Vec::new();
-    if !let_in.is_empty() {
-        notes.push(Note::CopiesStay);
-    }
     if let Some(change) = launch {
         let_in.extend(change.add.iter().cloned());
         notes.extend(launch_permission::notes(change));
@@ -178,6 +176,9 @@ fn notes(
             &let_in,
             guardrails.key_check,
         ));
+    }
+    if copies_stay {
+        notes.push(Note::CopiesStay);
     }
     write(&notes)
 }

@@ -389,7 +389,7 @@ fn the_key_that_recipients_need_is_noted_with_its_snapshots() {
     ]);
     world.image = world.image.device("/dev/sdx", Some("snap-4"), Some(false));
     for plan in plans(&world, &allow_all()) {
-        let [first, second] = plan.notes.as_slice() else {
+        let [first, second, ..] = plan.notes.as_slice() else {
             panic!("{plan:?}")
         };
         assert!(
@@ -431,8 +431,24 @@ fn a_key_that_ec2_does_not_show_is_noted_without_a_claim() {
         }
     }
     for plan in plans(&plain(), &keys(KeyCheck::Refuse)) {
-        assert_eq!(plan.notes, [""; 0], "nothing is encrypted");
+        let about_keys = plan.notes.iter().any(|note| note.contains("key"));
+        assert!(!about_keys, "nothing is encrypted: {:?}", plan.notes);
     }
+}
+
+#[test]
+fn who_may_copy_is_noted_to_keep_the_copies() {
+    let notes = |wish: &Directives, guardrails: &Guardrails| plain().plan(wish, guardrails).notes;
+    let added = notes(&copy("444455556666", ""), &allow_all());
+    let [note] = added.as_slice() else {
+        panic!("{added:?}")
+    };
+    assert!(note.contains("copies cannot be taken back"), "{note}");
+    for nobody in [copy("", "444455556666"), share("444455556666")] {
+        assert_eq!(notes(&nobody, &allow_all()), [""; 0]);
+    }
+    let refused = notes(&copy("444455556666", ""), &Guardrails::default());
+    assert_eq!(refused, [""; 0]);
 }
 
 #[test]
