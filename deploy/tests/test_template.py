@@ -217,13 +217,13 @@ def test_every_default_is_accepted(plain, stack):
 ORGANIZATION = "arn:aws:organizations::123456789012:organization/o-exampleorgid"
 UNIT = "arn:aws:organizations::123456789012:ou/o-exampleorgid/ou-ab12-11111111"
 ACCEPTED = {
-    "TagPrefix": ["ami-warden:", "share/", "my team:"],
+    "TagPrefix": ["ami-warden:", "share/", "my team:", "awe", "ec2:image", "ec3"],
     "AllowedGrantees": [
         "", "*", "111122223333", "111122223333 444455556666", "111122223333,o-exampleorgid", f"{ORGANIZATION} {UNIT}", "ou-ab12-11111111, *",
         "arn:aws-us-gov:organizations::123456789012:organization/o-exampleorgid", "* -444455556666", f"{ORGANIZATION}, -{UNIT}",
         " ".join(["111122223333"] * 150),
     ],
-    "AllowedCopiers": ["", "*", "111122223333", "111122223333 444455556666,555566667777, 666677778888"],
+    "AllowedCopiers": ["", "*", "* 111122223333", "111122223333", "111122223333 444455556666,555566667777, 666677778888"],
     "SharedTags": ["", "*", "release", "release,os-*, cost centre ,a", "x" * 114],
     "MaxFindingSeverity": ["", "none", "informational", "low", "medium", "high"],
     "KeyCheck": ["", "warn", "refuse"],
@@ -251,15 +251,15 @@ ACCEPTED = {
     "MemorySize": ["128", "3008"],
 }  # fmt: skip
 REFUSED = {
-    "TagPrefix": ["", "aws:", "ec2:SharedTag/", 'a"b', "a,b", "a{b"],
+    "TagPrefix": ["", "aws:", "aws", "a", "ec2:SharedTag/", "ec2:SharedTag", "ec2:", "e", 'a"b', "a,b", "a{b"],
     "AllowPublic": ["yes", "True"],
     "DryRun": ["1"],
     "AllowedGrantees": [
         "all", "12345", "@group", "o-x", "111122223333444455556666", "111122223333;444455556666", "-*", "--111122223333", "- 111122223333",
         " ".join(["111122223333"] * 155),
     ],
-    "AllowedCopiers": ["all", "12345", ORGANIZATION, "o-exampleorgid", "* 111122223333", " ".join(["111122223333"] * 51)],
-    "SharedTags": ["a;b", ",a", "a,", "a,,b", " a", "{x}", "x" * 115],
+    "AllowedCopiers": ["all", "12345", ORGANIZATION, "o-exampleorgid", "-111122223333", " ".join(["111122223333"] * 51)],
+    "SharedTags": ["ec2:SharedTag/release", "a,ec2:SharedTag/b", "a;b", ",a", "a,", "a,,b", " a", "{x}", "x" * 115],
     "ShareBackups": ["yes", ""],
     "MaxFindingSeverity": ["critical", "High", "unscanned"],
     "KeyCheck": ["true", "deny"],
