@@ -41,6 +41,8 @@
 #![warn(clippy::pedantic)]
 #![cfg_attr(test, allow(clippy::unnecessary_wraps))] // tests write expected values as they come
 #![allow(clippy::duration_suboptimal_units, clippy::items_after_statements)]
+// Its threshold takes `left` and `list`, `name` and `named` for each other; readers do not.
+#![allow(clippy::similar_names)]
 
 pub mod act;
 #[cfg(feature = "aws")]

@@ -103,7 +103,7 @@ struct Shift<'b> {
     error: Option<PolicyError>,
 }
 
-impl<'a, E: Ec2, P: Parameters> Crowd<'a, E, P> {
+impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
     /// Works on the images until all are done or it is too late to begin another, and says which were
     /// not begun.
     ///
@@ -272,7 +272,7 @@ impl<'b> Shift<'b> {
             Ok((id, reconciled)) => {
                 self.begun.remove(&id);
                 self.finished += 1;
-                if self.finished % FINISHED_PER_STEP == 0 {
+                if self.finished.is_multiple_of(FINISHED_PER_STEP) {
                     self.moving_max = (self.moving_max + 1).min(MOVING_MAX);
                 }
                 told(reconciled);

@@ -157,7 +157,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
             let known = if is_cut_off(&seen) { waiting.early.get(&id).copied() } else { None };
             match known.or_else(|| self.early(&seen, waiting.promised)) {
                 Some(early) if last || known.is_some() => {
-                    waiting.ready.push_back(too_early(id, seen, &early));
+                    waiting.ready.push_back(too_early(id, seen, early));
                 }
                 Some(early) => {
                     waiting.ids.push(id);
@@ -318,7 +318,7 @@ fn failed(id: ImageId, error: CallError) -> Seen {
 
 /// An image that EC2 does not show as the event said, even after a while. Tags count as they are read;
 /// for the rest the image has failed, by EC2's own code, so that its event comes again.
-fn too_early(id: ImageId, seen: Seen, early: &Early) -> Seen {
+fn too_early(id: ImageId, seen: Seen, early: Early) -> Seen {
     let (code, message) = match early {
         Early::OtherTags => return seen,
         Early::Missing => (

@@ -17,7 +17,10 @@ use tiny_http::{Response, Server};
 use super::*;
 use crate::act::{
     call_error::{CallError, ErrorKind},
-    ports::{Described, Ec2, Ec2Write, Keys, Listing, Page, Parameters, Which},
+    ports::{
+        Caller, Described, Ec2, Ec2Write, Keys, Listing, Page, Parameters, ReportState,
+        UsageReports, Which,
+    },
 };
 
 const ID: &str = "ami-0123456789abcdef0";
@@ -489,4 +492,87 @@ async fn keys_their_policies_and_grants_are_read() {
     let denied = r#"{"__type": "AccessDeniedException", "Message": "no"}"#;
     let (denied, _) = exchange(400, denied, read).await;
     assert_eq!(denied.unwrap_err().kind, ErrorKind::Denied);
+}
+
+#[tokio::test]
+async fn usage_reports_are_asked_for_and_read() {
+    let ask = async |clients: Clients<ReadWrite>| {
+        clients.ec2.usage_reports().create_report(id(), "t").await
+    };
+    let answer = "<R><reportId>amiur-1</reportId></R>";
+    let (report, request) = exchange(200, answer, ask).await;
+    assert_eq!(report.as_deref(), Ok("amiur-1"));
+    let mut sent = parameters(&request);
+    sent.sort_unstable();
+    assert_eq!(
+        sent,
+        [
+            "Action=CreateImageUsageReport",
+            "ClientToken=t",
+            "ImageId=ami-0123456789abcdef0",
+            "ResourceType.1.ResourceType=ec2%3AInstance",
+            "ResourceType.2.ResourceType=ec2%3ALaunchTemplate",
+        ]
+    );
+
+    let look = async |clients: Clients<ReadWrite>| {
+        clients.ec2.usage_reports().reports_of(&[id()], Some("p")).await
+    };
+    let types = ["ec2:Instance", "ec2:LaunchTemplate"]
+        .map(|one| format!("<item><resourceType>{one}</resourceType></item>"))
+        .concat();
+    let report = |id: &str, rest: &str| {
+        format!("<item><reportId>{id}</reportId><imageId>{ID}</imageId>{rest}</item>")
+    };
+    let all = format!("<resourceTypeSet>{types}</resourceTypeSet>");
+    let items = [
+        report("a", &format!("{all}<state>available</state>")),
+        report("b", &format!("{all}<state>pending</state><accountIdSet><item>1</item></accountIdSet>")),
+        report("c", "<state>error</state><stateReason>why</stateReason>"),
+        "<item><state>available</state></item>".to_owned(),
+    ];
+    let answer = format!("<R><imageUsageReportSet>{}</imageUsageReportSet></R>", items.concat());
+    let (page, request) = exchange(200, answer, look).await;
+    assert!(request.contains("ImageId.1=ami-0123456789abcdef0") && request.contains("NextToken=p"));
+    let told: Vec<_> = page.unwrap().items.into_iter().collect();
+    let told: Vec<_> =
+        told.iter().map(|report| (report.id.as_str(), &report.state, report.is_whole)).collect();
+    assert_eq!(
+        told,
+        [
+            ("a", &ReportState::Available, true),
+            ("b", &ReportState::Pending, false),
+            ("c", &ReportState::Failed("why".into()), false),
+        ]
+    );
+
+    let read = async |clients: Clients<ReadWrite>| {
+        clients.ec2.usage_reports().report_entries(&["a".to_owned()], None).await
+    };
+    let entry = |rest: &str| {
+        format!(
+            "<R><imageUsageReportEntrySet><item><reportId>a</reportId><accountId>444455556666\
+             </accountId><resourceType>ec2:Instance</resourceType>{rest}</item>\
+             </imageUsageReportEntrySet></R>"
+        )
+    };
+    let (page, request) = exchange(200, entry("<usageCount>15</usageCount>"), read).await;
+    assert!(request.contains("ReportId.1=a"), "{request}");
+    let entry_read = &page.unwrap().items[0];
+    assert_eq!((entry_read.account.as_str(), entry_read.count), ("444455556666", 15));
+    let (page, _) = exchange(200, entry(""), read).await;
+    assert_eq!(page.unwrap_err().code, "UnreadableAnswer", "no count is not zero");
+}
+
+#[tokio::test]
+async fn sts_tells_the_account() {
+    let ask = async |clients: Clients<ReadWrite>| clients.caller.account().await;
+    let answer = "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>111122223333\
+        </Account></GetCallerIdentityResult></GetCallerIdentityResponse>";
+    let (account, request) = exchange(200, answer, ask).await;
+    assert_eq!(account.unwrap().as_str(), "111122223333");
+    assert!(request.starts_with("Action=GetCallerIdentity"), "{request}");
+    let answer = answer.replace("<Account>111122223333</Account>", "");
+    let (nobody, _) = exchange(200, answer, ask).await;
+    assert_eq!(nobody.unwrap_err().code, "UnreadableAnswer");
 }

@@ -13,7 +13,7 @@ use ami_warden_core::{
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{settings::Settings, time_budget::TimeBudget};
 use crate::{
@@ -278,21 +278,34 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
                      looked at."
                 ));
             }
-            let promised = Promised::Nothing;
-            let (left, listed) = tokio::join!(
-                self.work_on(&ids, &promised, manner, true, told),
-                lister.next()
-            );
+            let (left, listed) = {
+                // The next part is listed meanwhile, and not waited for when the time is up.
+                let mut listing = std::pin::pin!(lister.next());
+                let mut work =
+                    std::pin::pin!(self.work_on(&ids, &Promised::Nothing, manner, true, told));
+                let mut listed = None;
+                let left = loop {
+                    tokio::select! {
+                        left = &mut work => break left,
+                        part = &mut listing, if listed.is_none() => listed = Some(part),
+                    }
+                };
+                if listed.is_none() {
+                    listed = timeout_at(self.last_start, &mut listing).await.ok();
+                }
+                (left, listed)
+            };
             let left = match left {
                 Ok(left) => left,
                 Err(error) => return Ok(Err(error)),
             };
-            next = listed.map_err(Error::SweepFailed)?;
+            let is_listed = listed.is_some();
+            next = listed.transpose().map_err(Error::SweepFailed)?.flatten();
             let begun = ids.len() - left.rest.len();
             done_to = ids.get(begun.wrapping_sub(1)).copied().or(done_to);
             let out_of_time = Instant::now() >= self.last_start;
             let is_cut_short = !left.read.is_empty() || !left.rest.is_empty();
-            if is_cut_short || (out_of_time && next.is_some()) {
+            if is_cut_short || !is_listed || (out_of_time && next.is_some()) {
                 let images = [also, left.read.as_slice()].concat();
                 return Ok(Ok(Left { sweep_after: done_to, sweep_anew: false, images }));
             }

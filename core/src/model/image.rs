@@ -247,8 +247,6 @@ impl Image {
     }
 }
 
-/// Who may launch an image.
-
 /// The value of `imdsSupport` that EC2 knows; the only one, and it cannot be undone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImdsSupport {

@@ -78,7 +78,7 @@ impl Directives {
         if let Some(statement) =
             own_or_rule(&tags.description, |rule| rule.description.as_ref())
         {
-            directives.description = directives.read(Attribute::Description, statement, |text| {
+            directives.description = directives.read(&Attribute::Description, statement, |text| {
                 Template::read(text)?.description(image)
             });
         }
@@ -86,13 +86,13 @@ impl Directives {
             own_or_rule(&tags.imds_support, |rule| rule.imds_support.as_ref())
         {
             directives.imds_support =
-                directives.read(Attribute::ImdsSupport, statement, str::parse::<ImdsSupport>);
+                directives.read(&Attribute::ImdsSupport, statement, str::parse::<ImdsSupport>);
         }
         if let Some(statement) =
             own_or_rule(&tags.deprecate_at, |rule| rule.deprecate_at.as_ref())
         {
             directives.deprecation =
-                directives.read(Attribute::DeprecationTime, statement, |text| {
+                directives.read(&Attribute::DeprecationTime, statement, |text| {
                     text.parse::<DeprecateAt>()?.resolve(image)
                 });
         }
@@ -169,7 +169,7 @@ impl Directives {
                 continue;
             };
             let attribute = Attribute::SharedTag(key.clone());
-            let wish = self.read(attribute, statement, |text| {
+            let wish = self.read(&attribute, statement, |text| {
                 check_shared_key(key).map_err(|error| error.to_string())?;
                 if text == "-" {
                     return Ok(None);
@@ -201,14 +201,14 @@ impl Directives {
     /// Reads one statement of an attribute.
     fn read<T, E: Display>(
         &mut self,
-        attribute: Attribute,
+        attribute: &Attribute,
         statement: Statement,
         read: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         self.state(attribute.clone(), std::slice::from_ref(&statement));
-        let value = read(&statement.value);
-        let source = statement.source;
-        self.keep(&attribute, value.map_err(|error| BadStatement { source, error }))
+        let Statement { source, value } = statement;
+        let read = read(&value).map_err(|error| BadStatement { source, error });
+        self.keep(attribute, read)
     }
 
     fn state(&mut self, attribute: Attribute, statements: &[Statement]) {

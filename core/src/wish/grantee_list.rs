@@ -129,10 +129,11 @@ pub fn resolve<E: From<Unresolved>>(
     let mut resolved = Resolved::default();
     for item in list {
         let bad = |error: E| BadStatement { source: item.source.clone(), error };
-        for grantee in names.grantees(&item.name).map_err(|error| bad(error.into()))? {
+        let named = names.grantees(&item.name).map_err(|error| bad(error.into()))?;
+        for grantee in named {
             check(item, &grantee).map_err(bad)?;
             names.check_partition(item, &grantee).map_err(|error| bad(error.into()))?;
-            let (named, opposite) = if item.removes {
+            let (own_side, opposite) = if item.removes {
                 (&mut resolved.remove, &resolved.add)
             } else {
                 (&mut resolved.add, &resolved.remove)
@@ -141,7 +142,7 @@ pub fn resolve<E: From<Unresolved>>(
                 let item = item.text.clone();
                 return Err(bad(Unresolved::Both { item, grantee }.into()));
             }
-            named.insert(grantee);
+            own_side.insert(grantee);
         }
     }
     Ok(resolved)

@@ -21,9 +21,9 @@ pub fn stored_items(list: &str) -> impl Iterator<Item = &str> {
 /// A value in Parameter Store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredValue {
-    /// A String or a StringList.
+    /// A `String` or a `StringList`.
     Text(String),
-    /// A SecureString, whose value is never read.
+    /// A `SecureString`, whose value is never read.
     Secure,
 }
 
@@ -33,7 +33,7 @@ pub struct Groups {
     /// `POLICY_PATH`; empty without a policy.
     path: String,
     places: BTreeMap<String, usize>,
-    groups: Vec<Group>,
+    list: Vec<Group>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -113,11 +113,11 @@ impl Groups {
     ) -> Self {
         let places: BTreeMap<String, usize> =
             lists.keys().enumerate().map(|(place, name)| (name.clone(), place)).collect();
-        let groups = lists
+        let list = lists
             .into_iter()
             .map(|(name, list)| Group::read(name, &list, &places, organization))
             .collect();
-        let mut all = Self { path: path.to_owned(), places, groups };
+        let mut all = Self { path: path.to_owned(), places, list };
         all.find_broken();
         all
     }
@@ -136,10 +136,10 @@ impl Groups {
             });
         };
         let mut grantees = LaunchPermissions::new();
-        let mut seen = vec![false; self.groups.len()];
+        let mut seen = vec![false; self.list.len()];
         let mut todo = vec![*start];
         while let Some(place) = todo.pop() {
-            let (Some(group), Some(seen)) = (self.groups.get(place), seen.get_mut(place)) else {
+            let (Some(group), Some(seen)) = (self.list.get(place), seen.get_mut(place)) else {
                 continue;
             };
             if std::mem::replace(seen, true) {
@@ -163,10 +163,10 @@ impl Groups {
     /// Kahn's algorithm, from the groups that name no other: each group is visited once, and each
     /// mention counted once. Groups that are never reached are in a cycle or use one.
     fn find_broken(&mut self) {
-        let mut users: Vec<Vec<usize>> = vec![Vec::new(); self.groups.len()];
+        let mut users: Vec<Vec<usize>> = vec![Vec::new(); self.list.len()];
         let mut open: Vec<usize> = Vec::new();
         let mut ready = Vec::new();
-        for (place, group) in self.groups.iter().enumerate() {
+        for (place, group) in self.list.iter().enumerate() {
             for inner in &group.inner {
                 if let Some(users) = users.get_mut(*inner) {
                     users.push(place);
@@ -178,9 +178,9 @@ impl Groups {
             }
         }
         while let Some(place) = ready.pop() {
-            let broken = self.groups.get(place).and_then(Group::blame);
+            let broken = self.list.get(place).and_then(Group::blame);
             for user in users.get(place).into_iter().flatten() {
-                if let (Some(group), Some(fault)) = (self.groups.get_mut(*user), &broken) {
+                if let (Some(group), Some(fault)) = (self.list.get_mut(*user), &broken) {
                     group.fault.get_or_insert_with(|| fault.clone());
                 }
                 if let Some(open) = open.get_mut(*user) {
@@ -197,8 +197,8 @@ impl Groups {
     /// Marks every group that still waits for another: it is in a cycle, or uses one.
     fn mark_cycles(&mut self, open: &[usize]) {
         let waits = |place: usize| open.get(place).is_some_and(|open| *open > 0);
-        for start in 0..self.groups.len() {
-            if !waits(start) || self.groups.get(start).is_none_or(|group| group.fault.is_some()) {
+        for start in 0..self.list.len() {
+            if !waits(start) || self.list.get(start).is_none_or(|group| group.fault.is_some()) {
                 continue;
             }
             // Follow the first waiting group of each; the walk ends in a cycle or at a marked group.
@@ -211,13 +211,13 @@ impl Groups {
                     cycle_begins = Some(*step);
                     break;
                 }
-                if self.groups.get(place).is_none_or(|group| group.fault.is_some()) {
+                if self.list.get(place).is_none_or(|group| group.fault.is_some()) {
                     walk.push(place);
                     break;
                 }
                 steps.insert(place, walk.len());
                 walk.push(place);
-                next = self.groups.get(place).and_then(|group| {
+                next = self.list.get(place).and_then(|group| {
                     group.inner.iter().copied().find(|inner| waits(*inner))
                 });
             }
@@ -236,14 +236,14 @@ impl Groups {
                 let from = step - begins;
                 let shown = cycle.len().min(NAMES_IN_MESSAGE_MAX);
                 let around = cycle.iter().cycle().skip(from).take(shown);
-                let names = around.map(|place| name(&self.groups, *place)).collect();
+                let names = around.map(|place| name(&self.list, *place)).collect();
                 GroupFault::Cycle(path_of(names, shown < cycle.len()))
             } else if let Some(used) = walk.get(step + 1) {
-                GroupFault::BrokenGroup(name(&self.groups, *used))
+                GroupFault::BrokenGroup(name(&self.list, *used))
             } else {
                 continue;
             };
-            if let Some(group) = self.groups.get_mut(*place) {
+            if let Some(group) = self.list.get_mut(*place) {
                 group.fault.get_or_insert(fault);
             }
         }
