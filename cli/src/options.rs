@@ -74,8 +74,8 @@ pub struct Options {
 const AFTER_HELP: &str = "\
 Exit codes:
   0  nothing to do
-  1  something did not work: a bad option, a call that failed, an image that is not there; what could
-     be read is shown all the same
+  1  something did not work: a bad option, a call that failed, an image that is not there;
+     everything that could be read is shown all the same
   2  something would change, and nothing would be refused
   3  something would be refused
 

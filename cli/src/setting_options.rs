@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ami_warden::run::settings::{
-    ALL, ALLOWED_GRANTEES, ALLOWED_GRANTEES_PARAMETER, Setting, SettingFault, Settings,
+    ALL, ALLOWED_GRANTEES, ALLOWED_GRANTEES_PARAMETER, DRY_RUN, Setting, SettingFault, Settings,
     SettingsError,
 };
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
@@ -32,7 +32,12 @@ fn is_flag(setting: &Setting) -> bool {
 }
 
 fn argument(setting: &Setting) -> Arg {
-    let meaning = capitalised(setting.meaning);
+    let meaning = match setting.variable {
+        DRY_RUN => {
+            "No effect: this command changes nothing, whatever the function would do".to_owned()
+        }
+        _ => capitalised(setting.meaning),
+    };
     let argument = Arg::new(setting.variable)
         .long(option(setting.variable))
         .value_name(if is_flag(setting) {

@@ -228,7 +228,7 @@ impl Survey {
             return;
         }
         let bar = progress_bar("waiting for usage reports");
-        show_numbers(&bar, "usage reports");
+        show_numbers(&bar, "usage reports, {elapsed} so far");
         bar.inc_length(images.len() as u64);
         let retry = Retry::until(Instant::now() + LONGEST);
         self.usage = usage::usage(reports, &retry, &images, &bar).await;
@@ -432,7 +432,7 @@ impl<E: Ec2, K: Keys, P: Parameters> Look<'_, E, K, P> {
     }
 
     async fn at(&self, ids: &[ImageId], images: &mut Vec<Looked>) -> Result<(), PolicyError> {
-        show_numbers(&self.bar, "images");
+        show_numbers(&self.bar, "images, {eta} to go");
         self.bar.inc_length(ids.len() as u64);
         let crowd = Crowd {
             observer: self.reconciler.observer,
@@ -533,7 +533,7 @@ fn progress_bar(message: &'static str) -> ProgressBar {
 }
 
 fn show_numbers(bar: &ProgressBar, things: &str) {
-    let template = format!("{{bar:30}} {{pos}} of {{len}} {things}, {{eta}} to go");
+    let template = format!("{{bar:30}} {{pos}} of {{len}} {things}");
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style);
     }

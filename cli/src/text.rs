@@ -291,10 +291,10 @@ impl Page<'_> {
             for access in now {
                 is_shared = true;
                 let why: Vec<String> = access.reasons.iter().map(Reason::words).collect();
-                let why = if why.is_empty() {
-                    "nobody says why".to_owned()
-                } else {
-                    why.join("; ")
+                let why = match (access.standing, why.is_empty()) {
+                    (Standing::Removed, _) => format!("would lose access: {}", why.join("; ")),
+                    (_, true) => "nobody says why".to_owned(),
+                    (_, false) => why.join("; "),
                 };
                 let line = format!("{}  ({})", named(&looked.record), Harmless(&why));
                 let place = (access.grantee != Grantee::All, &access.grantee);

@@ -685,7 +685,8 @@ fn the_inventory_says_who_may_launch_what_and_why() {
                 .name("golden")
                 .granted("444455556666")
                 .granted("222233334444")
-                .tag(policy, "@team"),
+                .granted("888899990000")
+                .tag(policy, "@team -888899990000"),
         )
         .image(
             Image::new(LEAKED)
@@ -711,6 +712,8 @@ Who may launch what, now: 2 of 3 images shared
   444455556666  2 images
       ami-0aaaaaaaaaaaaaaaa  golden  (tag ami-warden:launch-permission, group team)
       ami-0ffffffffffffffff  old-demo  (nobody says why)
+  888899990000  1 image
+      ami-0aaaaaaaaaaaaaaaa  golden  (would lose access: tag ami-warden:launch-permission)
 ";
     assert!(run.out.contains(inventory), "{}", run.out);
     let answer = world.run(&["--inventory"]).json();
