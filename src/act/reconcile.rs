@@ -471,12 +471,8 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         for note in plan.notes {
             work.note(note);
         }
-        let changes = work.without_rejected(plan.changes);
-        let expected = changes.iter().find_map(|change| match change {
-            Change::LaunchPermission(change) => Some(change.clone()),
-            _ => None,
-        });
-        if let Err(pass) = self.write_all(changes, basis, permissions, work).await {
+        work.permitted = None;
+        if let Err(pass) = self.write_all(plan.changes, basis, permissions, work).await {
             return pass;
         }
         work.record.refusals.extend(work.rejections.iter().cloned());
@@ -488,7 +484,8 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         if work.obeyed.is_none() && !status_written {
             return Pass::Settled;
         }
-        self.look_again(basis, expected, work).await
+        let written = work.permitted.take();
+        self.look_again(basis, written, work).await
     }
 
     /// Sends the changes in their order. Nobody is let in after another write of the image failed.
@@ -501,7 +498,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
     ) -> Result<(), Pass> {
         let oldest =
             basis.fresh.read_at.min(permissions.read_at).min(basis.rulebook.read_at);
-        let mut an_earlier_write_failed = false;
+        let (changes, mut an_earlier_write_failed) = work.without_rejected(changes);
         for mut change in changes {
             if self.manner.dry_run {
                 // A dry run lets nobody in and asks about every call.
@@ -607,7 +604,11 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                 }
             }
         }
-        if work.attempts.back_off(&error).await { Pass::Again } else { Pass::Failed(error) }
+        if !work.attempts.back_off(&error).await {
+            return Pass::Failed(error);
+        }
+        work.trouble = Some(error);
+        Pass::Again
     }
 
     /// Lets the status tag say what was refused, and nothing if nothing was. No call if it says so
@@ -708,7 +709,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         let mut seen = Aftermath { after, differs: false, problem: None };
         for (attempt, delay) in (1..=READ_BACK_ATTEMPTS).zip(Retry::backoff()) {
             match launch_permissions(self.ec2, work.id, work.attempts).await {
-                Ok(launch) => {
+                Ok((launch, _)) => {
                     seen.differs = launch != expected.after;
                     seen.after = launch;
                 }

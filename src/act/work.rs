@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use ami_warden_core::{
     model::{
-        change::{Change, Direction},
+        change::{Change, Direction, LaunchPermissionChange},
         grantee::LaunchPermissions,
         image::{Image, ImageId},
         refusal::{Attribute, Ec2Refusal, Ground, Refusal},
@@ -33,6 +33,10 @@ pub(super) struct Work<'a> {
     pub(super) written_by: Option<Rc<Rulebook>>,
     /// The directives that the last write obeyed, until the image is looked at again.
     pub(super) obeyed: Option<Directives>,
+    /// The last change of launch permissions that EC2 took in this pass.
+    pub(super) permitted: Option<LaunchPermissionChange>,
+    /// The error that the work goes on after.
+    pub(super) trouble: Option<CallError>,
     /// Changes whose answer was lost: they may have been carried out.
     unsure: Vec<Change>,
     /// Changes that EC2 rejected in this invocation: they are not sent again.
@@ -60,6 +64,8 @@ impl<'a> Work<'a> {
             record: ImageRecord::new(id, Outcome::Unchanged),
             written_by: None,
             obeyed: None,
+            permitted: None,
+            trouble: None,
             unsure: Vec::new(),
             rejected: Vec::new(),
             rejections: Vec::new(),
@@ -76,16 +82,21 @@ impl<'a> Work<'a> {
         }
     }
 
-    pub(super) fn without_rejected(&self, mut changes: Vec<Change>) -> Vec<Change> {
+    /// The changes without those that EC2 rejected, and whether one was taken out.
+    pub(super) fn without_rejected(&self, mut changes: Vec<Change>) -> (Vec<Change>, bool) {
+        let planned = changes.len();
         changes.retain(|change| !self.rejected.contains(change));
-        changes
+        let taken_out = changes.len() < planned;
+        (changes, taken_out)
     }
 
     /// Records a change that EC2 took. A second write of the same, after a read that did not show the
     /// first yet, is not a second change.
     pub(super) fn done(&mut self, change: Change) {
+        self.trouble = None;
         let read_back = match &change {
             Change::LaunchPermission(change) => {
+                self.permitted = Some(change.clone());
                 Some(ReadBack { after: change.after.clone(), confirmed: false })
             }
             _ => None,
@@ -157,6 +168,12 @@ impl<'a> Work<'a> {
     /// The record at the end.
     pub(super) fn finish(self, dry_run: bool) -> (ImageRecord, Option<Rc<Rulebook>>) {
         let mut record = self.record;
+        // A try that the end of the time cuts off says less than the error before it.
+        if let (Some(error), Some(trouble)) = (&record.error, self.trouble)
+            && *error == CallError::timeout(error.operation)
+        {
+            record.error = Some(trouble);
+        }
         let fixed = matches!(record.outcome, Outcome::Skipped | Outcome::Deferred);
         if !fixed || record.error.is_some() || !record.changes.is_empty() {
             record.outcome = outcome(&record, dry_run);
