@@ -33,8 +33,16 @@ const AT_WORK_MAX: usize = 400;
 const MOVING_MIN: usize = 24;
 const MOVING_MAX: usize = 200;
 
-/// An image at work for longer than this hangs: it waits for its own retries.
+/// An image at work for longer than this hangs, unless the others take as long: it waits for its own
+/// retries.
 const HANGS_AFTER: Duration = Duration::from_secs(2);
+
+/// So many times longer than the others an image is at work before it hangs.
+const HANGS_FACTOR: u32 = 4;
+
+/// Where images typically take longer than this, the older reads of many are too old for a write: fewer
+/// are at work at the same time.
+const TOO_LONG: Duration = Duration::from_secs(4);
 
 /// So many finished images let one more be at work.
 const FINISHED_PER_STEP: usize = 4;
@@ -97,6 +105,8 @@ struct Shift<'b> {
     refreshing: FuturesUnordered<Refresh<'b>>,
     moving_max: usize,
     finished: usize,
+    /// How long an image is at work, as far as the last finished ones tell.
+    typical: Duration,
     batch_size: usize,
     /// Whether anything was begun: the first image always is, so that a chain gets on.
     any_begun: bool,
@@ -233,6 +243,7 @@ impl<'b> Shift<'b> {
             refreshing: FuturesUnordered::new(),
             moving_max: MOVING_MIN,
             finished: 0,
+            typical: Duration::ZERO,
             batch_size: FILTER_VALUES_MAX,
             any_begun: false,
             error: None,
@@ -248,7 +259,8 @@ impl<'b> Shift<'b> {
     }
 
     fn has_room(&self) -> bool {
-        let moving = self.begun.values().filter(|begun| begun.elapsed() < HANGS_AFTER).count();
+        let hangs_after = HANGS_AFTER.max(self.typical * HANGS_FACTOR);
+        let moving = self.begun.values().filter(|begun| begun.elapsed() < hangs_after).count();
         self.working.len() < AT_WORK_MAX && moving < self.moving_max
     }
 
@@ -270,16 +282,30 @@ impl<'b> Shift<'b> {
     ) {
         match done {
             Ok((id, reconciled)) => {
-                self.begun.remove(&id);
+                let took = self.begun.remove(&id).map(|begun| begun.elapsed());
                 self.finished += 1;
-                if self.finished.is_multiple_of(FINISHED_PER_STEP) {
-                    self.moving_max = (self.moving_max + 1).min(MOVING_MAX);
-                }
+                self.learn(took.unwrap_or_default());
                 told(reconciled);
             }
             Err(error) => {
                 self.error.get_or_insert(error);
             }
+        }
+    }
+
+    /// Learns from a finished image how many more may be at work. Where all take long there are too many
+    /// for EC2, or for this function's processor.
+    fn learn(&mut self, took: Duration) {
+        if took < self.typical * HANGS_FACTOR || took < HANGS_AFTER {
+            self.typical = (self.typical * 7 + took) / 8;
+        }
+        if self.finished % FINISHED_PER_STEP != 0 {
+            return;
+        }
+        if self.typical < TOO_LONG {
+            self.moving_max = (self.moving_max + 1).min(MOVING_MAX);
+        } else {
+            self.moving_max = (self.moving_max - 1).max(MOVING_MIN);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Observing: images as EC2 shows them, again while EC2 does not show yet what an event promised.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
@@ -38,12 +39,12 @@ const PART_TIMEOUT: Duration = Duration::from_secs(3);
 /// Our own code for an image that EC2 describes in a way that cannot be read.
 const UNREADABLE_IMAGE: &str = "UnreadableImage";
 
-/// An image, and the moment in which EC2's answer arrived.
+/// An image, and the moment in which EC2 was asked for it: what its answer shows is not older.
 #[derive(Debug, Clone)]
 pub struct Fresh {
     /// The image.
     pub image: Box<Image>,
-    /// When it was read.
+    /// When EC2 was asked for it.
     pub read_at: Instant,
 }
 
@@ -138,7 +139,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
     /// Reads one image, as it is now.
     pub async fn again(&self, id: ImageId, attempts: &Attempts<'_>) -> Seen {
         match self.read(&[id], attempts).await {
-            Ok(images) => seen_now(id, images),
+            Ok(mut found) => found.take(id),
             Err(error) => Seen::Record(Box::new(ImageRecord::failed(id, error))),
         }
     }
@@ -148,8 +149,11 @@ impl<'a, E: Ec2> Observer<'a, E> {
         if !waiting.early.is_empty() {
             let delay = waiting.backoff.next().unwrap_or(VISIBILITY_TIMEOUT);
             let left = waiting.until.saturating_duration_since(Instant::now());
-            // The last look is at the end of the time, not a backoff behind it.
-            last = left <= delay || !self.retry.attempts().wait(delay.min(left)).await;
+            // The last look is at the end of the time, not a backoff before or behind it.
+            last = left <= delay;
+            if !self.retry.attempts().wait(delay.min(left)).await {
+                last = true;
+            }
         }
         let ids = std::mem::take(&mut waiting.ids);
         for (id, seen) in self.read_isolated(&ids).await {
@@ -230,13 +234,16 @@ impl<'a, E: Ec2> Observer<'a, E> {
         ids: &[ImageId],
         attempts: &Attempts<'_>,
     ) -> Result<Found, CallError> {
-        let mut found = Found { images: BTreeMap::new(), read_at: Instant::now() };
+        let sent_at = Cell::new(Instant::now());
+        let mut found = Found { images: BTreeMap::new(), read_at: None };
         let mut token: Option<String> = None;
         loop {
-            let page = attempts
-                .call("DescribeImages", async || self.ec2.images(ids, token.as_deref()).await)
-                .await?;
-            found.read_at = Instant::now();
+            let call = async || {
+                sent_at.set(Instant::now());
+                self.ec2.images(ids, token.as_deref()).await
+            };
+            let page = attempts.call("DescribeImages", call).await?;
+            found.read_at.get_or_insert(sent_at.get());
             for described in page.items {
                 let id = match &described {
                     Described::Image(image) => image.id,
@@ -271,21 +278,23 @@ fn is_cut_off(seen: &Seen) -> bool {
 
 struct Found {
     images: BTreeMap<ImageId, Described>,
-    read_at: Instant,
+    /// When the first page was asked for.
+    read_at: Option<Instant>,
+}
+
+impl Found {
+    fn take(&mut self, id: ImageId) -> Seen {
+        let read_at = self.read_at.unwrap_or_else(Instant::now);
+        read_described(id, self.images.remove(&id), read_at)
+    }
 }
 
 fn sort_out(ids: &[ImageId], mut found: Found) -> Vec<(ImageId, Seen)> {
     let mut seen = Vec::with_capacity(ids.len());
     for id in ids {
-        let described = found.images.remove(id);
-        seen.push((*id, read_described(*id, described, found.read_at)));
+        seen.push((*id, found.take(*id)));
     }
     seen
-}
-
-fn seen_now(id: ImageId, mut found: Found) -> Seen {
-    let described = found.images.remove(&id);
-    read_described(id, described, found.read_at)
 }
 
 fn read_described(id: ImageId, described: Option<Described>, read_at: Instant) -> Seen {

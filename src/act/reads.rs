@@ -1,6 +1,6 @@
 //! Reading the permissions and facts that a plan needs.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 use ami_warden_core::{
     decide::{
@@ -23,7 +23,7 @@ use super::{
     retry::Attempts,
 };
 
-/// The permissions of an image, and when the older of them was read.
+/// The permissions of an image, and when EC2 was asked for the older of them.
 pub(super) struct Permissions {
     pub(super) launch: Option<LaunchPermissions>,
     pub(super) copy: BTreeMap<String, CopyPermissions>,
@@ -64,15 +64,15 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
             if self.directives.launch_permission.is_none() {
                 return Ok((None, Instant::now()));
             }
-            let launch = launch_permissions(self.ec2, self.image.id, self.attempts).await?;
-            Ok((Some(launch), Instant::now()))
+            let (launch, asked_at) =
+                launch_permissions(self.ec2, self.image.id, self.attempts).await?;
+            Ok((Some(launch), asked_at))
         };
         let copy = async {
             if self.directives.copy_permission.is_none() {
                 return Ok((BTreeMap::new(), Instant::now()));
             }
-            let copy = self.facts.copy_permissions(self.image, self.attempts).await?;
-            Ok((copy, Instant::now()))
+            self.facts.copy_permissions(self.image, self.attempts).await
         };
         let ((launch, first), (copy, second)) = tokio::try_join!(launch, copy)?;
         Ok(Permissions { launch, copy, read_at: first.min(second) })
@@ -132,12 +132,17 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
     }
 }
 
-/// Everyone who may launch the image.
+/// Everyone who may launch the image, and when EC2 was asked.
 pub(super) async fn launch_permissions<E: Ec2>(
     ec2: &E,
     id: ImageId,
     attempts: &Attempts<'_>,
-) -> Result<LaunchPermissions, CallError> {
-    let call = async || ec2.launch_permissions(id).await;
-    attempts.call("DescribeImageAttribute", call).await
+) -> Result<(LaunchPermissions, Instant), CallError> {
+    let asked_at = Cell::new(Instant::now());
+    let call = async || {
+        asked_at.set(Instant::now());
+        ec2.launch_permissions(id).await
+    };
+    let launch = attempts.call("DescribeImageAttribute", call).await?;
+    Ok((launch, asked_at.get()))
 }

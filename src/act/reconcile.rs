@@ -713,7 +713,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         let mut seen = Aftermath { after, differs: false, problem: None };
         for (attempt, delay) in (1..=READ_BACK_ATTEMPTS).zip(Retry::backoff()) {
             match launch_permissions(self.ec2, work.id, work.attempts).await {
-                Ok(launch) => {
+                Ok((launch, _)) => {
                     seen.differs = launch != expected.after;
                     seen.after = launch;
                 }
