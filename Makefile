@@ -84,7 +84,7 @@ lint-template: .venv/template/.done .venv/node/.done ## The SAM template, its ev
 	@$(call beat,testing); .venv/template/bin/python -m pytest -q -p no:cacheprovider deploy/tests
 
 .PHONY: lint-template-mutations
-lint-template-mutations: .venv/template/.done ## Break the template on purpose and see that lint-template notices (4 minutes)
+lint-template-mutations: .venv/template/.done ## Break the template on purpose and see that lint-template notices (a quarter of an hour)
 	@.venv/template/bin/python deploy/tests/mutations.py
 
 .PHONY: lint-deploy

@@ -20,12 +20,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib.util
+import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import datetime, timezone
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,7 +80,10 @@ def build(architecture: str, folder: Path, environment: dict[str, str]) -> Path:
 
 
 def write_sbom(output: Path, environment: dict[str, str]) -> None:
-    """Every crate that is compiled into the function. The tool writes a file beside each Cargo.toml of the workspace; one is kept."""
+    """Every crate that is compiled into the function. The tool writes a file beside each Cargo.toml of the workspace; one is kept.
+
+    It also writes where the workspace lies, when it was asked and a random number: none of these is a matter of the commit.
+    """
     name = "sbom-of-the-release"
     try:
         subprocess.run(
@@ -89,11 +93,15 @@ def write_sbom(output: Path, environment: dict[str, str]) -> None:
             ],
             check=True, cwd=ROOT, env=environment,
         )  # fmt: skip
-        shutil.copyfile(ROOT / f"{name}.json", output)
+        sbom = json.loads((ROOT / f"{name}.json").read_text(encoding="utf-8").replace(str(ROOT), f"/{NAME}"))
     finally:
         for path in ROOT.glob(f"**/{name}.json"):
             if "target" not in path.parts:
                 path.unlink()
+    sbom.pop("serialNumber", None)
+    committed = datetime.fromtimestamp(int(environment["SOURCE_DATE_EPOCH"]), timezone.utc)
+    sbom["metadata"]["timestamp"] = committed.isoformat(timespec="seconds").replace("+00:00", "Z")
+    output.write_text(json.dumps(sbom, indent=2) + "\n", encoding="utf-8")
 
 
 def shipped(root: Path = ROOT) -> list[tuple[str, Path]]:

@@ -5,13 +5,13 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import stat
+import subprocess
+import sys
 import time
 import zipfile
 
 import pytest
-import yaml
 
 import template
 
@@ -194,11 +194,32 @@ def test_the_template_and_the_crate_have_the_same_version(sam):
     assert sam["Metadata"]["AWS::ServerlessRepo::Application"]["SemanticVersion"] == said
 
 
+def test_the_sbom_is_the_same_wherever_and_whenever_it_is_made(tmp_path, monkeypatch):
+    """A stand-in for cargo-cyclonedx writes what the tool writes: beside each Cargo.toml, with path, time and number."""
+    sboms = []
+    for place in ("here", "there"):
+        root = tmp_path / place
+        (root / "cli").mkdir(parents=True)
+        cargo = root / "bin/cargo"
+        cargo.parent.mkdir()
+        cargo.write_text(
+            "#!/bin/sh\nfor folder in . cli; do\n"
+            f"""echo '{{"bomFormat": "CycloneDX", "serialNumber": "urn:uuid:{place}", "metadata": {{"timestamp": "{place}",'\\\n"""
+            f"""' "component": {{"bom-ref": "path+file://{root}#0.2.0"}}}}, "components": []}}' > $folder/sbom-of-the-release.json\ndone\n"""
+        )
+        cargo.chmod(0o755)
+        monkeypatch.setattr(release, "ROOT", root)
+        release.write_sbom(root / "x.cdx.json", {"PATH": f"{cargo.parent}:/usr/bin:/bin", "SOURCE_DATE_EPOCH": "1764547200"})
+        sboms.append((root / "x.cdx.json").read_text())
+        assert [path.name for path in root.glob("**/*.json")] == ["x.cdx.json"], "what the tool wrote elsewhere is gone"
+    assert sboms[0] == sboms[1]
+    sbom = json.loads(sboms[0])
+    assert sbom["metadata"] == {"timestamp": "2025-12-01T00:00:00Z", "component": {"bom-ref": "path+file:///ami-warden#0.2.0"}}
+    assert "serialNumber" not in sbom
+
+
 def test_package_says_what_it_lacks(tmp_path):
     """Run where neither PyYAML nor the translator is installed."""
-    import subprocess
-    import sys
-
     run = subprocess.run(
         [sys.executable, "-I", "-S", template.ROOT / "deploy/package.py"], capture_output=True, text=True, cwd=tmp_path
     )
