@@ -479,6 +479,11 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         work.record.refusals.sort_by_key(Refusal::code);
         let status_written = match self.show_status(&fresh.image, work).await {
             Ok(written) => written,
+            // The other writes are looked at all the same.
+            Err(Pass::Failed(error)) => {
+                work.record.error.get_or_insert(error);
+                false
+            }
             Err(pass) => return pass,
         };
         if work.obeyed.is_none() && !status_written {
