@@ -140,7 +140,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
     pub async fn again(&self, id: ImageId, attempts: &Attempts<'_>) -> Seen {
         match self.read(&[id], attempts).await {
             Ok(mut found) => found.take(id),
-            Err(error) => Seen::Record(Box::new(ImageRecord::failed(id, error))),
+            Err(error) => failed(id, its_own_fault(error)),
         }
     }
 
@@ -198,6 +198,10 @@ impl<'a, E: Ec2> Observer<'a, E> {
     /// Reads the images together; in parts if EC2 does not answer for all of them, so that one image
     /// fails alone. Gives up when no part at all is answered.
     async fn read_isolated(&self, ids: &[ImageId]) -> Vec<(ImageId, Seen)> {
+        // One image has no neighbours to take along: it has all the time there is.
+        if let [id] = *ids {
+            return vec![(id, self.again(id, &self.retry.attempts()).await)];
+        }
         let mut seen = Vec::new();
         let mut parts: Vec<&[ImageId]> = ids.chunks(FILTER_VALUES_MAX).collect();
         let mut timeout = TOGETHER_TIMEOUT;

@@ -478,12 +478,18 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         work.record.refusals.extend(work.rejections.iter().cloned());
         work.record.refusals.sort_by_key(Refusal::code);
         // The status tag tells of the image's own tags and rules, not of a request.
-        let status_written = match basis.wish {
-            Wish::Request(_) => false,
-            Wish::Tags => match self.show_status(&fresh.image, work).await {
-                Ok(written) => written,
-                Err(pass) => return pass,
-            },
+        let status = match basis.wish {
+            Wish::Request(_) => Ok(false),
+            Wish::Tags => self.show_status(&fresh.image, work).await,
+        };
+        let status_written = match status {
+            Ok(written) => written,
+            // The other writes are looked at all the same.
+            Err(Pass::Failed(error)) => {
+                work.record.error.get_or_insert(error);
+                false
+            }
+            Err(pass) => return pass,
         };
         if work.obeyed.is_none() && !status_written {
             return Pass::Settled;

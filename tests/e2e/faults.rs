@@ -24,7 +24,7 @@ use crate::world::*;
 const AT_ONCE: usize = 24;
 
 /// How long an invocation lasts in which something goes wrong for good.
-const SHORT: Duration = Duration::from_secs(2);
+const SHORT: Duration = Duration::from_secs(4);
 
 /// How long one may last in which all ends well, on a busy machine.
 const LONG: Duration = Duration::from_secs(25);
@@ -58,7 +58,7 @@ const fn step(
     }
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     step(
         "GetParametersByPath",
         None,
@@ -120,6 +120,13 @@ const STEPS: [Step; 12] = [
         param: Some("LaunchPermission.Add.1.UserId"),
         skip: 0,
         lacks: &["return"],
+    },
+    Step {
+        name: "DescribeImages, after the last write",
+        action: "DescribeImages",
+        param: None,
+        skip: 1,
+        lacks: &["imageState", "tagSet"],
     },
     Step {
         name: "DescribeImageAttribute, read-back",
@@ -658,7 +665,7 @@ fn document(cases: &[(Step, Trouble)], rows: &BTreeMap<usize, Row>) -> String {
          makes, times everything that can go wrong with it, against the built function over HTTP.\n\n\
          The image has a tag for each attribute, asks to be public, uses a group of the policy, and has a status tag to be set \
          (`CreateTags`) or removed (`DeleteTags`).\n\n\
-         * **Tries**: how often the call was made; `DescribeImageAttribute` is made once more to read back.\n\
+         * **Tries**: how often the call was made; `DescribeImages` and `DescribeImageAttribute` are made once more after the last write.\n\
          * **Event**: *finished*, or *kept*: the invocation failed, so Lambda brings the event again, twice, and then puts it into the \
          dead-letter queue.\n\
          * **Done**: what of the wanted is there when the invocation ends. Access is given only when description and IMDS support are right.\n\n\

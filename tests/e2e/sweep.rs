@@ -191,7 +191,7 @@ fn each_image_is_covered_once_by_a_chain_of_links() {
     })
     .permissive()
     .start();
-    add_images(&function.emulator, 800, |n, image| {
+    add_images(&function.emulator, 500, |n, image| {
         if n % 2 == 0 {
             shared(n, image)
         } else {
@@ -199,16 +199,16 @@ fn each_image_is_covered_once_by_a_chain_of_links() {
         }
     });
     let answers = chain(&mut function, &json!({ "Sweep": {} }));
-    assert_eq!(done(&answers), 400);
+    assert_eq!(done(&answers), 250);
     let writes = function.emulator.calls_of("ModifyImageAttribute");
     let images: BTreeSet<_> = writes
         .iter()
         .map(|call| call.param("ImageId").unwrap().to_owned())
         .collect();
-    assert_eq!((writes.len(), images.len()), (400, 400));
+    assert_eq!((writes.len(), images.len()), (250, 250));
     assert_eq!(
         function.invoke(&json!({ "Sweep": {} }))["Summary"],
-        json!({ "unchanged": 400 })
+        json!({ "unchanged": 250 })
     );
 }
 
