@@ -48,7 +48,7 @@ fn has_test(file: &str, name: &str) -> bool {
         .map(str::trim)
         .take_while(|line| line.starts_with("#["))
         .collect();
-    let is_test = |line: &&str| **line == *"#[test]" || line.starts_with("#[tokio::test");
+    let is_test = |line: &&str| *line == "#[test]" || line.starts_with("#[tokio::test");
     attributes.iter().any(is_test) && !attributes.iter().any(|line| line.starts_with("#[ignore"))
 }
 
@@ -385,14 +385,15 @@ fn every_code_error_setting_metric_and_alarm_has_its_row_and_no_row_is_of_someth
             names.len()
         );
         for name in names {
-            if !tables.iter().any(|(_, rows)| rows.contains(name)) {
+            let needed = needed_in(kind);
+            if needed.is_empty() && !tables.iter().any(|(_, rows)| rows.contains(name)) {
                 missing.push(format!("no table has a row for the {kind} {name}"));
             }
-            for needed in needed_in(kind) {
-                let rows_of = |(document, rows): &(String, Vec<String>)| {
+            for needed in needed {
+                let has_it = |(document, rows): &(String, Vec<String>)| {
                     document == needed && rows.contains(name)
                 };
-                if !tables.iter().any(rows_of) {
+                if !tables.iter().any(has_it) {
                     missing.push(format!("{needed} has no row for the {kind} {name}"));
                 }
             }
