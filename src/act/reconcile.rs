@@ -60,7 +60,7 @@ const READ_BACK_ATTEMPTS: usize = 3;
 const FACTS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often in a row EC2 may take longer than [`FRESH`] to show an image before it has failed.
-const STALE_READS_MAX: usize = 3;
+const STALE_READS_MAX: usize = 10;
 
 const NOBODY_LET_IN: &str =
     "Nobody was let in, because an earlier change of this image did not succeed.";
