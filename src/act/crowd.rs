@@ -176,8 +176,14 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
         if shift.ready.is_empty() {
             return self.last_start;
         }
-        let next = self.retry.next_start().max(Instant::now() + Duration::from_millis(20));
-        next.min(self.last_start.max(Instant::now() + Duration::from_millis(20)))
+        let next = self
+            .retry
+            .next_start()
+            .max(Instant::now() + Duration::from_millis(20));
+        next.min(
+            self.last_start
+                .max(Instant::now() + Duration::from_millis(20)),
+        )
     }
 
     fn read_more<'b>(&'b self, shift: &mut Shift<'b>, promised: &'b Promised) {
@@ -191,10 +197,15 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
             shift.rest = rest;
             let now = Instant::now();
             shift.waiting.extend(batch.iter().map(|id| (*id, now)));
-            shift.reading.push(self.observer.images(batch, promised).boxed_local());
+            shift
+                .reading
+                .push(self.observer.images(batch, promised).boxed_local());
             let refresh = async {
                 let attempts = self.retry.attempts();
-                self.rulebooks.fresh(Duration::ZERO, &attempts).await.map(drop)
+                self.rulebooks
+                    .fresh(Duration::ZERO, &attempts)
+                    .await
+                    .map(drop)
             };
             shift.refreshing.push(Box::pin(refresh));
         }
@@ -213,7 +224,9 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
             if shift.any_begun && self.retry.next_start() > Instant::now() {
                 return;
             }
-            let Some(seen) = shift.ready.pop_front() else { return };
+            let Some(seen) = shift.ready.pop_front() else {
+                return;
+            };
             let id = seen.id();
             shift.note_wait(id);
             shift.any_begun = true;
@@ -224,7 +237,9 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
                 Seen::Image(fresh) => {
                     shift.begun.insert(id, Instant::now());
                     let work = begin(fresh);
-                    shift.working.push(Box::pin(async move { Ok((id, work.await?)) }));
+                    shift
+                        .working
+                        .push(Box::pin(async move { Ok((id, work.await?)) }));
                 }
             }
         }
@@ -260,13 +275,19 @@ impl<'b> Shift<'b> {
 
     fn has_room(&self) -> bool {
         let hangs_after = HANGS_AFTER.max(self.typical * HANGS_FACTOR);
-        let moving = self.begun.values().filter(|begun| begun.elapsed() < hangs_after).count();
+        let moving = self
+            .begun
+            .values()
+            .filter(|begun| begun.elapsed() < hangs_after)
+            .count();
         self.working.len() < AT_WORK_MAX && moving < self.moving_max
     }
 
     /// Learns from the time between reading and beginning how many images to read together.
     fn note_wait(&mut self, id: ImageId) {
-        let Some(read_at) = self.waiting.remove(&id) else { return };
+        let Some(read_at) = self.waiting.remove(&id) else {
+            return;
+        };
         let waited = read_at.elapsed();
         if waited > BATCH_WAIT_MAX {
             self.batch_size = (self.batch_size / 2).max(BATCH_MIN);
@@ -310,6 +331,9 @@ impl<'b> Shift<'b> {
     }
 
     fn left(&self) -> NotBegun {
-        NotBegun { read: self.waiting.keys().copied().collect(), rest: self.rest.to_vec() }
+        NotBegun {
+            read: self.waiting.keys().copied().collect(),
+            rest: self.rest.to_vec(),
+        }
     }
 }

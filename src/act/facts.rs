@@ -125,14 +125,21 @@ impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
             return Ok(state);
         }
         let call = async || self.ec2.block_public_access().await;
-        let state = attempts.call("GetImageBlockPublicAccessState", call).await?;
+        let state = attempts
+            .call("GetImageBlockPublicAccessState", call)
+            .await?;
         *known = Some((Instant::now(), state));
         Ok(state)
     }
 
     /// A key: looked at once in an invocation, whoever asks.
     pub async fn key(&self, arn: &str) -> KeyFacts {
-        let cell = self.known_keys.borrow_mut().entry(arn.to_owned()).or_default().clone();
+        let cell = self
+            .known_keys
+            .borrow_mut()
+            .entry(arn.to_owned())
+            .or_default()
+            .clone();
         cell.get_or_init(|| self.look_at_key(arn)).await.clone()
     }
 

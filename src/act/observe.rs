@@ -158,7 +158,11 @@ impl<'a, E: Ec2> Observer<'a, E> {
         let ids = std::mem::take(&mut waiting.ids);
         for (id, seen) in self.read_isolated(&ids).await {
             // A look that the time cuts off says less than the one before it.
-            let known = if is_cut_off(&seen) { waiting.early.get(&id).copied() } else { None };
+            let known = if is_cut_off(&seen) {
+                waiting.early.get(&id).copied()
+            } else {
+                None
+            };
             match known.or_else(|| self.early(&seen, waiting.promised)) {
                 Some(early) if last || known.is_some() => {
                     waiting.ready.push_back(too_early(id, seen, early));
@@ -191,7 +195,11 @@ impl<'a, E: Ec2> Observer<'a, E> {
     }
 
     fn holds(&self, promise: &TagPromise, image: &Image) -> bool {
-        let TagScope { prefix, any_tag, status_tag } = self.scope;
+        let TagScope {
+            prefix,
+            any_tag,
+            status_tag,
+        } = self.scope;
         promise.holds(&image.tags, prefix, any_tag, status_tag)
     }
 
@@ -219,7 +227,11 @@ impl<'a, E: Ec2> Observer<'a, E> {
                 }
             }
             timeout = PART_TIMEOUT;
-            levels_without_answer = if answered { 0 } else { levels_without_answer + 1 };
+            levels_without_answer = if answered {
+                0
+            } else {
+                levels_without_answer + 1
+            };
             for (part, error) in broken {
                 let alone = part.len() <= 1;
                 if alone || error.kind == ErrorKind::Denied || levels_without_answer > 2 {
@@ -233,13 +245,12 @@ impl<'a, E: Ec2> Observer<'a, E> {
         seen
     }
 
-    async fn read(
-        &self,
-        ids: &[ImageId],
-        attempts: &Attempts<'_>,
-    ) -> Result<Found, CallError> {
+    async fn read(&self, ids: &[ImageId], attempts: &Attempts<'_>) -> Result<Found, CallError> {
         let sent_at = Cell::new(Instant::now());
-        let mut found = Found { images: BTreeMap::new(), read_at: None };
+        let mut found = Found {
+            images: BTreeMap::new(),
+            read_at: None,
+        };
         let mut token: Option<String> = None;
         loop {
             let call = async || {
@@ -276,7 +287,10 @@ struct Waiting<'a> {
 fn is_cut_off(seen: &Seen) -> bool {
     match seen {
         Seen::Image(_) => false,
-        Seen::Record(record) => record.error.as_ref().is_some_and(|error| error.code == "Timeout"),
+        Seen::Record(record) => record
+            .error
+            .as_ref()
+            .is_some_and(|error| error.code == "Timeout"),
     }
 }
 
@@ -320,7 +334,10 @@ fn read_described(id: ImageId, described: Option<Described>, read_at: Instant) -
 /// An answer about one image alone that cannot be read is about an image that cannot be read.
 fn its_own_fault(error: CallError) -> CallError {
     if error.code == "UnreadableAnswer" {
-        return CallError { code: UNREADABLE_IMAGE.into(), ..error };
+        return CallError {
+            code: UNREADABLE_IMAGE.into(),
+            ..error
+        };
     }
     error
 }
@@ -347,5 +364,13 @@ fn too_early(id: ImageId, seen: Seen, early: Early) -> Seen {
     };
     let (code, message) = (code.into(), message.into());
     let kind = ErrorKind::NotYet;
-    failed(id, CallError { operation: "DescribeImages", code, message, kind })
+    failed(
+        id,
+        CallError {
+            operation: "DescribeImages",
+            code,
+            message,
+            kind,
+        },
+    )
 }

@@ -55,7 +55,13 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
     /// The facts that are needed whatever the permissions are: `all` is judged by the image's own
     /// public flag, so that its facts are read at the same time.
     pub(super) fn early_needs(&self) -> Needs {
-        needs(self.image, self.directives, self.guardrails, None, &BTreeMap::new())
+        needs(
+            self.image,
+            self.directives,
+            self.guardrails,
+            None,
+            &BTreeMap::new(),
+        )
     }
 
     /// The permissions that the directives are about.
@@ -75,7 +81,11 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
             self.facts.copy_permissions(self.image, self.attempts).await
         };
         let ((launch, first), (copy, second)) = tokio::try_join!(launch, copy)?;
-        Ok(Permissions { launch, copy, read_at: first.min(second) })
+        Ok(Permissions {
+            launch,
+            copy,
+            read_at: first.min(second),
+        })
     }
 
     /// The facts that are needed.
@@ -88,13 +98,19 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
             if !needs.snapshots {
                 return Ok(None);
             }
-            self.facts.snapshots(self.image, self.attempts).await.map(Some)
+            self.facts
+                .snapshots(self.image, self.attempts)
+                .await
+                .map(Some)
         };
         let state = async {
             if !needs.block_public_access {
                 return Ok(None);
             }
-            self.facts.block_public_access(self.attempts).await.map(Some)
+            self.facts
+                .block_public_access(self.attempts)
+                .await
+                .map(Some)
         };
         let (snapshots, state) = tokio::try_join!(snapshots, state)?;
         if let Some(snapshots) = snapshots {
@@ -123,7 +139,14 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
         let mut facts = self.facts(late, facts).await?;
         let none = LaunchPermissions::new();
         let now = launch.unwrap_or(&none);
-        let keys = keys_needed(image, directives, guardrails, now, &permissions.copy, &facts);
+        let keys = keys_needed(
+            image,
+            directives,
+            guardrails,
+            now,
+            &permissions.copy,
+            &facts,
+        );
         for arn in keys {
             let key = self.facts.key(&arn).await;
             facts.keys.insert(arn, key);

@@ -168,7 +168,11 @@ impl<'a> Attempts<'a> {
     /// When the time is up before that. With the code of throttled calls, if the operation lets
     /// nothing through.
     pub async fn slot(&self, operation: &'static str) -> Result<(), CallError> {
-        let throttled = self.troubles.borrow().get(operation).map_or(0, |trouble| trouble.throttled);
+        let throttled = self
+            .troubles
+            .borrow()
+            .get(operation)
+            .map_or(0, |trouble| trouble.throttled);
         self.queue(operation, throttled).await
     }
 

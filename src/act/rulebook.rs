@@ -151,7 +151,10 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
         let began_at = Instant::now();
         let result = self.read(attempts).await.map(Rc::new);
         self.reads.set(self.reads.get() + 1);
-        *newest = Some(Read { began_at, result: result.clone() });
+        *newest = Some(Read {
+            began_at,
+            result: result.clone(),
+        });
         result
     }
 
