@@ -47,6 +47,7 @@ fn scene(
             },
             second,
         ],
+        written: &[Part::Launch],
         held_up: 0,
         faults: (0, &[]),
         lags: false,

@@ -320,7 +320,7 @@ impl<'b> Shift<'b> {
         if took < self.typical * HANGS_FACTOR || took < HANGS_AFTER {
             self.typical = (self.typical * 7 + took) / 8;
         }
-        if self.finished % FINISHED_PER_STEP != 0 {
+        if !self.finished.is_multiple_of(FINISHED_PER_STEP) {
             return;
         }
         if self.typical < TOO_LONG {

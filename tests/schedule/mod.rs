@@ -776,12 +776,15 @@ impl<'a> Run<'a> {
             .map_or(0, |hidden| account.history.len() - hidden)
     }
 
-    fn take_prints(&mut self) {
+    /// Takes prints after a change of these parts.
+    fn take_prints(&mut self, parts: &[Part]) {
         let account = self.account.borrow();
-        self.prints = (
-            Prints::of(&account, 0),
-            Prints::of(&account, self.back(&account)),
+        let now = Prints::of(&account, 0);
+        assert!(
+            now.differs_only_in(self.prints.0, parts),
+            "changed more than {parts:?}"
         );
+        self.prints = (now, Prints::of(&account, self.back(&account)));
     }
 
     fn act(&mut self) {
