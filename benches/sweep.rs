@@ -27,13 +27,24 @@ struct Limit {
 }
 
 fn main() {
-    println!("A sweep against EC2's published buckets, answers after {} ms\n", LATENCY.as_millis());
+    println!(
+        "A sweep against EC2's published buckets, answers after {} ms\n",
+        LATENCY.as_millis()
+    );
     println!(
         "| images | what they need | limited by | seconds | at best | images a second | of the limit | throttled answers | lost |"
     );
     println!("| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |");
-    let read = Limit { operation: "DescribeImageAttribute", burst: 100, refill: 20 };
-    let write = Limit { operation: "ModifyImageAttribute", burst: 100, refill: 5 };
+    let read = Limit {
+        operation: "DescribeImageAttribute",
+        burst: 100,
+        refill: 20,
+    };
+    let write = Limit {
+        operation: "ModifyImageAttribute",
+        burst: 100,
+        refill: 5,
+    };
     let reached = [speed(1000, true, &read), speed(600, false, &write)];
 
     println!("\nMemory, without limits\n");
@@ -41,16 +52,29 @@ fn main() {
     println!("| ---: | ---: | ---: |");
     let memory = [peak_memory(1_000), peak_memory(50_000)];
 
-    assert!(reached.iter().all(|part| *part >= 0.9), "a sweep is slower than 90 % of EC2's limit");
-    assert!(memory[1] <= 1.3 * memory[0], "memory grows with the number of images");
+    assert!(
+        reached.iter().all(|part| *part >= 0.9),
+        "a sweep is slower than 90 % of EC2's limit"
+    );
+    assert!(
+        memory[1] <= 1.3 * memory[0],
+        "memory grows with the number of images"
+    );
 }
 
 /// Sweeps so many images and prints a row; the part of the limit that was reached.
 fn speed(images: u32, settled: bool, limit: &Limit) -> f64 {
-    let world = World::with(Config { latency: LATENCY, buckets: Buckets::published(), ..Config::default() }).permissive();
+    let world = World::with(Config {
+        latency: LATENCY,
+        buckets: Buckets::published(),
+        ..Config::default()
+    })
+    .permissive();
     let mut function = add(world, images, settled).start();
     let start = Instant::now();
-    let answer = function.invoke_for(TIME, &json!({ "Sweep": {} }).to_string()).unwrap();
+    let answer = function
+        .invoke_for(TIME, &json!({ "Sweep": {} }).to_string())
+        .unwrap();
     let seconds = start.elapsed().as_secs_f64();
     let outcome = if settled { "unchanged" } else { "applied" };
     let lost = u64::from(images) - answer["Summary"][outcome].as_u64().unwrap_or(0);
@@ -73,17 +97,27 @@ fn speed(images: u32, settled: bool, limit: &Limit) -> f64 {
 fn peak_memory(images: u32) -> f64 {
     let mut function = add(World::new().permissive(), images, true).start();
     let start = Instant::now();
-    let answer = function.invoke_for(TIME, &json!({ "Sweep": {} }).to_string()).unwrap();
+    let answer = function
+        .invoke_for(TIME, &json!({ "Sweep": {} }).to_string())
+        .unwrap();
     assert_eq!(answer["Summary"], json!({ "unchanged": images }));
     let peak = function.peak_memory_mb();
-    println!("| {images} | {peak:.1} | {:.1} |", start.elapsed().as_secs_f64());
+    println!(
+        "| {images} | {peak:.1} | {:.1} |",
+        start.elapsed().as_secs_f64()
+    );
     peak
 }
 
 fn add(world: World, images: u32, settled: bool) -> World {
     for n in 0..images {
-        let image = Image::new(format!("ami-{n:017x}")).tag("ami-warden:launch-permission", "444455556666");
-        world.emulator.add(if settled { image.granted("444455556666") } else { image });
+        let image =
+            Image::new(format!("ami-{n:017x}")).tag("ami-warden:launch-permission", "444455556666");
+        world.emulator.add(if settled {
+            image.granted("444455556666")
+        } else {
+            image
+        });
     }
     world
 }

@@ -34,7 +34,9 @@ async fn start() -> Result<(), lambda_runtime::Error> {
     let var = |name: &str| std::env::var(name).ok();
     // Logs first, so that a fault of the rest is logged.
     let log_settings = LogSettings::from_vars(var);
-    let log_or_default = log_settings.clone().or_else(|_| LogSettings::from_vars(|_| None))?;
+    let log_or_default = log_settings
+        .clone()
+        .or_else(|_| LogSettings::from_vars(|_| None))?;
     tracing::subscriber::set_global_default(log_or_default.subscriber(std::io::stdout))?;
     log_settings?;
 
@@ -42,7 +44,12 @@ async fn start() -> Result<(), lambda_runtime::Error> {
     if var("AWS_LAMBDA_RUNTIME_API").is_none() {
         return Err(RUN_BY_HAND.into());
     }
-    let Clients { ec2, keys, parameters, .. } = Clients::<ReadWrite>::from_env().await;
+    let Clients {
+        ec2,
+        keys,
+        parameters,
+        ..
+    } = Clients::<ReadWrite>::from_env().await;
     let name = var("AWS_LAMBDA_FUNCTION_NAME");
     let warden = Warden::new(settings, ec2, keys, parameters, name);
     let handler = service_fn(async |event: LambdaEvent<Payload>| handle(&warden, event).await);

@@ -11,13 +11,15 @@ use std::collections::BTreeSet;
 
 use ami_warden::run::settings::Settings;
 use ami_warden_core::model::image::{Image, State};
-use schedule::{Broken, Cue, Doing, Explored, Fault, Scene, explore};
+use schedule::{Broken, Cue, Doing, Explored, Fault, Part, Scene, explore};
 use serde_json::{Value, json};
 use world::{Account, ID, Truth, grantee, plain_image, tag};
 
 const A: &str = "222233334444";
 const B: &str = "333344445555";
 const C: &str = "444455556666";
+/// A public image shows it, and a description is a part of the image.
+const WITH_IMAGE: &[Part] = &[Part::Launch, Part::Image];
 
 /// An image with this tag and these launch permissions. The first invocation begins at any time, and
 /// the second at any time after the last of the doings, which its event tells of.
@@ -45,6 +47,7 @@ fn scene(
             },
             second,
         ],
+        written: &[Part::Launch],
         held_up: 0,
         faults: (0, &[]),
         lags: false,
@@ -95,6 +98,15 @@ fn retag(account: &mut Account, wish: &str) {
     set(account, "launch-permission", wish);
 }
 
+/// People change tags.
+fn tags(name: &'static str, act: fn(&mut Account)) -> Doing {
+    Doing {
+        name,
+        parts: &[Part::Image],
+        act,
+    }
+}
+
 /// Exactly these grantees have access.
 fn exactly(truth: &Truth, names: &[&str]) -> bool {
     let names: BTreeSet<_> = names.iter().map(|name| grantee(name)).collect();
@@ -114,14 +126,10 @@ fn lists() -> Scene {
         "= 222233334444 333344445555",
         &[],
         vec![
-            Doing {
-                name: "= B C",
-                act: |account| retag(account, "= 333344445555 444455556666"),
-            },
-            Doing {
-                name: "= A",
-                act: |account| retag(account, "= 222233334444"),
-            },
+            tags("= B C", |account| {
+                retag(account, "= 333344445555 444455556666")
+            }),
+            tags("= A", |account| retag(account, "= 222233334444")),
         ],
         |truth| exactly(truth, &[A]),
     )
@@ -129,29 +137,24 @@ fn lists() -> Scene {
 
 /// A grant is withdrawn, and so is one that came between.
 fn withdrawals() -> Scene {
-    scene(
+    let scene = scene(
         "333344445555",
         &[],
         vec![
-            Doing {
-                name: "B all",
-                act: |account| retag(account, "333344445555 all"),
-            },
-            Doing {
-                name: "-B -all",
-                act: |account| retag(account, "-333344445555 -all"),
-            },
+            tags("B all", |account| retag(account, "333344445555 all")),
+            tags("-B -all", |account| retag(account, "-333344445555 -all")),
         ],
         |truth| without(truth, &[B, "all"]),
-    )
+    );
+    Scene {
+        written: WITH_IMAGE,
+        ..scene
+    }
 }
 
 /// One change: a grant is withdrawn.
 fn withdrawal() -> Scene {
-    let doings = vec![Doing {
-        name: "-B",
-        act: |account| retag(account, "-333344445555"),
-    }];
+    let doings = vec![tags("-B", |account| retag(account, "-333344445555"))];
     scene("333344445555", &[], doings, |truth| without(truth, &[B]))
 }
 
@@ -161,14 +164,8 @@ fn descriptions() -> Scene {
         "333344445555",
         &[],
         vec![
-            Doing {
-                name: "description",
-                act: |account| set(account, "description", "new"),
-            },
-            Doing {
-                name: "-B",
-                act: |account| retag(account, "-333344445555"),
-            },
+            tags("description", |account| set(account, "description", "new")),
+            tags("-B", |account| retag(account, "-333344445555")),
         ],
         |truth| without(truth, &[B]) && truth.image.description.as_deref() == Some("new"),
     );
@@ -178,7 +175,10 @@ fn descriptions() -> Scene {
             .tags
             .extend([tag("description", "old"), tag("imds-support", "v2.0")]);
     });
-    scene
+    Scene {
+        written: WITH_IMAGE,
+        ..scene
+    }
 }
 
 fn held_meanwhile() -> Scene {
@@ -186,19 +186,13 @@ fn held_meanwhile() -> Scene {
         "333344445555",
         &[],
         vec![
-            Doing {
-                name: "hold",
-                act: |account| set(account, "hold", "x"),
-            },
-            Doing {
-                name: "-B, and no hold",
-                act: |account| {
-                    account.change(|truth| {
-                        truth.set_tag("ami-warden:launch-permission", Some("-333344445555"));
-                        truth.set_tag("ami-warden:hold", None);
-                    });
-                },
-            },
+            tags("hold", |account| set(account, "hold", "x")),
+            tags("-B, and no hold", |account| {
+                account.change(|truth| {
+                    truth.set_tag("ami-warden:launch-permission", Some("-333344445555"));
+                    truth.set_tag("ami-warden:hold", None);
+                });
+            }),
         ],
         |truth| without(truth, &[B]),
     )
@@ -209,14 +203,10 @@ fn held_in_the_end() -> Scene {
         "333344445555",
         &[],
         vec![
-            Doing {
-                name: "= B C",
-                act: |account| retag(account, "= 333344445555 444455556666"),
-            },
-            Doing {
-                name: "hold",
-                act: |account| set(account, "hold", "x"),
-            },
+            tags("= B C", |account| {
+                retag(account, "= 333344445555 444455556666")
+            }),
+            tags("hold", |account| set(account, "hold", "x")),
         ],
         // Whatever was written before the hold stays: only the rules on the way count.
         |_| true,
@@ -232,6 +222,7 @@ fn disabled_meanwhile() -> Scene {
             // <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/disable-an-ami.html>
             Doing {
                 name: "disable",
+                parts: &[Part::Image, Part::Launch],
                 act: |account| {
                     account.change(|truth| {
                         truth.image.state = State::Other("disabled".to_owned());
@@ -239,15 +230,12 @@ fn disabled_meanwhile() -> Scene {
                     });
                 },
             },
-            Doing {
-                name: "enable, = C",
-                act: |account| {
-                    account.change(|truth| {
-                        truth.image.state = State::Available;
-                        truth.set_tag("ami-warden:launch-permission", Some("= 444455556666"));
-                    });
-                },
-            },
+            tags("enable, = C", |account| {
+                account.change(|truth| {
+                    truth.image.state = State::Available;
+                    truth.set_tag("ami-warden:launch-permission", Some("= 444455556666"));
+                });
+            }),
         ],
         |truth| exactly(truth, &[C]),
     );
@@ -256,23 +244,25 @@ fn disabled_meanwhile() -> Scene {
 }
 
 fn by_hand_before() -> Scene {
-    scene(
+    let scene = scene(
         "= 333344445555",
         &[],
         vec![
             Doing {
                 name: "C and all by hand",
+                parts: &[Part::Image, Part::Launch],
                 act: |account| {
                     account.change(|truth| truth.launch.extend([grantee(C), grantee("all")]));
                 },
             },
-            Doing {
-                name: "= A",
-                act: |account| retag(account, "= 222233334444"),
-            },
+            tags("= A", |account| retag(account, "= 222233334444")),
         ],
         |truth| exactly(truth, &[A]),
-    )
+    );
+    Scene {
+        written: WITH_IMAGE,
+        ..scene
+    }
 }
 
 fn by_hand_after() -> Scene {
@@ -280,12 +270,10 @@ fn by_hand_after() -> Scene {
         "= 333344445555",
         &[],
         vec![
-            Doing {
-                name: "= A",
-                act: |account| retag(account, "= 222233334444"),
-            },
+            tags("= A", |account| retag(account, "= 222233334444")),
             Doing {
                 name: "A out and B in by hand",
+                parts: &[Part::Launch],
                 act: |account| {
                     account.change(|truth| {
                         truth.launch.remove(&grantee(A));
@@ -308,6 +296,7 @@ fn group(first: fn(&Image) -> Value) -> Scene {
         &[],
         vec![Doing {
             name: "team = A",
+            parts: &[Part::Parameters],
             act: |account| drop(account.parameters.insert(team(), A.to_owned())),
         }],
         |truth| exactly(truth, &[A]),

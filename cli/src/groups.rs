@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn equal_faults_are_one_group() {
-        let mut records = vec![refused(1, vec![]), refused(2, vec![]), refused(3, vec![])];
+        let mut records = [refused(1, vec![]), refused(2, vec![]), refused(3, vec![])];
         for record in &mut records[..2] {
             let code = "UnauthorizedOperation";
             record.error = Some(CallError::answered(

@@ -133,6 +133,9 @@ pub struct Totals {
     pub failed: usize,
 }
 
+/// An image, and the keys of its snapshots.
+type SeenImage = (Box<Image>, BTreeSet<String>);
+
 impl Survey {
     /// Looks at these images, or at all that a sweep would look at.
     ///
@@ -441,7 +444,7 @@ impl<E: Ec2, K: Keys, P: Parameters> Look<'_, E, K, P> {
             last_start: self.retry.deadline(),
         };
         // A crowd tells of records; this is the rest.
-        let seen: RefCell<BTreeMap<ImageId, (Box<Image>, BTreeSet<String>)>> = RefCell::default();
+        let seen = RefCell::<BTreeMap<ImageId, SeenImage>>::default();
         let begin = |fresh: Fresh| {
             let seen = &seen;
             async move {

@@ -1,5 +1,10 @@
 //! Builders for tests, also those of other packages (feature `testing`).
-#![allow(missing_docs, clippy::missing_panics_doc, clippy::unwrap_used, clippy::must_use_candidate)]
+#![allow(
+    missing_docs,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    clippy::must_use_candidate
+)]
 
 use chrono::{DateTime, Utc};
 use proptest::test_runner::Config;
@@ -13,9 +18,14 @@ use crate::model::{
 /// So many cases of a property, or as many as `PROPTEST_CASES` says; prints how many, for `make proof`.
 #[allow(clippy::print_stdout)]
 pub fn cases(number: u32) -> Config {
-    let number =
-        std::env::var("PROPTEST_CASES").ok().and_then(|number| number.parse().ok()).unwrap_or(number);
-    println!("proof: {number} cases: {}", std::thread::current().name().unwrap_or_default());
+    let number = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(number);
+    println!(
+        "proof: {number} cases: {}",
+        std::thread::current().name().unwrap_or_default()
+    );
     Config::with_cases(number)
 }
 
@@ -25,7 +35,10 @@ pub fn now() -> DateTime<Utc> {
 
 /// An available image of the account 111122223333 without devices, tags or anything else.
 pub fn image() -> Image {
-    Image::new("ami-0123456789abcdef0".parse().unwrap(), "111122223333".parse().unwrap())
+    Image::new(
+        "ami-0123456789abcdef0".parse().unwrap(),
+        "111122223333".parse().unwrap(),
+    )
 }
 
 impl Image {
@@ -38,26 +51,40 @@ impl Image {
     #[must_use]
     pub fn device(mut self, device: &str, snapshot: Option<&str>, encrypted: Option<bool>) -> Self {
         let device = device.into();
-        self.devices.push(EbsDevice { device, snapshot: snapshot.map(Into::into), encrypted });
+        self.devices.push(EbsDevice {
+            device,
+            snapshot: snapshot.map(Into::into),
+            encrypted,
+        });
         self
     }
 }
 
 /// The grantees of a list, written in full.
 pub fn grantees(list: &str) -> LaunchPermissions {
-    list.split_whitespace().map(|grantee| grantee.parse().unwrap()).collect()
+    list.split_whitespace()
+        .map(|grantee| grantee.parse().unwrap())
+        .collect()
 }
 
 /// The accounts of a list.
 pub fn accounts(list: &str) -> CopyPermissions {
-    list.split_whitespace().map(|account| account.parse().unwrap()).collect()
+    list.split_whitespace()
+        .map(|account| account.parse().unwrap())
+        .collect()
 }
 
 /// Block public access is off, and EC2 says this of these snapshots.
 pub fn facts(snapshots: &[(&str, Option<bool>)]) -> ShareFacts {
-    let snapshot = |encrypted| SnapshotFacts { encrypted, key: None };
+    let snapshot = |encrypted| SnapshotFacts {
+        encrypted,
+        key: None,
+    };
     ShareFacts {
-        snapshots: snapshots.iter().map(|(id, encrypted)| ((*id).into(), snapshot(*encrypted))).collect(),
+        snapshots: snapshots
+            .iter()
+            .map(|(id, encrypted)| ((*id).into(), snapshot(*encrypted)))
+            .collect(),
         block_public_access: Some(false),
         ..ShareFacts::default()
     }

@@ -73,7 +73,11 @@ const TRANSIENT: [&str; 11] = [
 /// Codes that can mean "not yet", seen of images that `DescribeImages` had just shown as available:
 /// packer#2033 and #3377, coreos/mantle#1091, spinnaker/clouddriver#1127; the states themselves are in
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
-const NOT_YET: [&str; 3] = ["InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "IncorrectState"];
+const NOT_YET: [&str; 3] = [
+    "InvalidAMIID.NotFound",
+    "InvalidAMIID.Unavailable",
+    "IncorrectState",
+];
 
 /// Codes that mean that this function may not call, or that AWS does not know the caller; Lambda keeps
 /// the event until somebody corrects that.
@@ -126,11 +130,18 @@ impl CallError {
         let text = message.trim().trim_end_matches('.');
         let message = match (kind, text) {
             (ErrorKind::Refused, text) => text.to_owned(),
-            (ErrorKind::Denied, text) => format!("{text}. Allow this call, or fix the credentials, and try again"),
+            (ErrorKind::Denied, text) => {
+                format!("{text}. Allow this call, or fix the credentials, and try again")
+            }
             (_, "") => "the service gives no reason; this may pass, so try again".to_owned(),
             (_, text) => format!("{text}. This may pass: try again"),
         };
-        Self { operation, code: code.to_owned().into(), message, kind }
+        Self {
+            operation,
+            code: code.to_owned().into(),
+            message,
+            kind,
+        }
     }
 
     /// A call that was cut off at the end of its time.

@@ -33,8 +33,16 @@ const AT_WORK_MAX: usize = 400;
 const MOVING_MIN: usize = 24;
 const MOVING_MAX: usize = 200;
 
-/// An image at work for longer than this hangs: it waits for its own retries.
+/// An image at work for longer than this hangs, unless the others take as long: it waits for its own
+/// retries.
 const HANGS_AFTER: Duration = Duration::from_secs(2);
+
+/// So many times longer than the others an image is at work before it hangs.
+const HANGS_FACTOR: u32 = 4;
+
+/// Where images typically take longer than this, the older reads of many are too old for a write: fewer
+/// are at work at the same time.
+const TOO_LONG: Duration = Duration::from_secs(4);
 
 /// So many finished images let one more be at work.
 const FINISHED_PER_STEP: usize = 4;
@@ -97,6 +105,8 @@ struct Shift<'b> {
     refreshing: FuturesUnordered<Refresh<'b>>,
     moving_max: usize,
     finished: usize,
+    /// How long an image is at work, as far as the last finished ones tell.
+    typical: Duration,
     batch_size: usize,
     /// Whether anything was begun: the first image always is, so that a chain gets on.
     any_begun: bool,
@@ -166,8 +176,14 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
         if shift.ready.is_empty() {
             return self.last_start;
         }
-        let next = self.retry.next_start().max(Instant::now() + Duration::from_millis(20));
-        next.min(self.last_start.max(Instant::now() + Duration::from_millis(20)))
+        let next = self
+            .retry
+            .next_start()
+            .max(Instant::now() + Duration::from_millis(20));
+        next.min(
+            self.last_start
+                .max(Instant::now() + Duration::from_millis(20)),
+        )
     }
 
     fn read_more<'b>(&'b self, shift: &mut Shift<'b>, promised: &'b Promised) {
@@ -181,10 +197,15 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
             shift.rest = rest;
             let now = Instant::now();
             shift.waiting.extend(batch.iter().map(|id| (*id, now)));
-            shift.reading.push(self.observer.images(batch, promised).boxed_local());
+            shift
+                .reading
+                .push(self.observer.images(batch, promised).boxed_local());
             let refresh = async {
                 let attempts = self.retry.attempts();
-                self.rulebooks.fresh(Duration::ZERO, &attempts).await.map(drop)
+                self.rulebooks
+                    .fresh(Duration::ZERO, &attempts)
+                    .await
+                    .map(drop)
             };
             shift.refreshing.push(Box::pin(refresh));
         }
@@ -203,7 +224,9 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
             if shift.any_begun && self.retry.next_start() > Instant::now() {
                 return;
             }
-            let Some(seen) = shift.ready.pop_front() else { return };
+            let Some(seen) = shift.ready.pop_front() else {
+                return;
+            };
             let id = seen.id();
             shift.note_wait(id);
             shift.any_begun = true;
@@ -214,7 +237,9 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
                 Seen::Image(fresh) => {
                     shift.begun.insert(id, Instant::now());
                     let work = begin(fresh);
-                    shift.working.push(Box::pin(async move { Ok((id, work.await?)) }));
+                    shift
+                        .working
+                        .push(Box::pin(async move { Ok((id, work.await?)) }));
                 }
             }
         }
@@ -233,6 +258,7 @@ impl<'b> Shift<'b> {
             refreshing: FuturesUnordered::new(),
             moving_max: MOVING_MIN,
             finished: 0,
+            typical: Duration::ZERO,
             batch_size: FILTER_VALUES_MAX,
             any_begun: false,
             error: None,
@@ -248,13 +274,20 @@ impl<'b> Shift<'b> {
     }
 
     fn has_room(&self) -> bool {
-        let moving = self.begun.values().filter(|begun| begun.elapsed() < HANGS_AFTER).count();
+        let hangs_after = HANGS_AFTER.max(self.typical * HANGS_FACTOR);
+        let moving = self
+            .begun
+            .values()
+            .filter(|begun| begun.elapsed() < hangs_after)
+            .count();
         self.working.len() < AT_WORK_MAX && moving < self.moving_max
     }
 
     /// Learns from the time between reading and beginning how many images to read together.
     fn note_wait(&mut self, id: ImageId) {
-        let Some(read_at) = self.waiting.remove(&id) else { return };
+        let Some(read_at) = self.waiting.remove(&id) else {
+            return;
+        };
         let waited = read_at.elapsed();
         if waited > BATCH_WAIT_MAX {
             self.batch_size = (self.batch_size / 2).max(BATCH_MIN);
@@ -270,11 +303,9 @@ impl<'b> Shift<'b> {
     ) {
         match done {
             Ok((id, reconciled)) => {
-                self.begun.remove(&id);
+                let took = self.begun.remove(&id).map(|begun| begun.elapsed());
                 self.finished += 1;
-                if self.finished.is_multiple_of(FINISHED_PER_STEP) {
-                    self.moving_max = (self.moving_max + 1).min(MOVING_MAX);
-                }
+                self.learn(took.unwrap_or_default());
                 told(reconciled);
             }
             Err(error) => {
@@ -283,7 +314,26 @@ impl<'b> Shift<'b> {
         }
     }
 
+    /// Learns from a finished image how many more may be at work. Where all take long there are too many
+    /// for EC2, or for this function's processor.
+    fn learn(&mut self, took: Duration) {
+        if took < self.typical * HANGS_FACTOR || took < HANGS_AFTER {
+            self.typical = (self.typical * 7 + took) / 8;
+        }
+        if !self.finished.is_multiple_of(FINISHED_PER_STEP) {
+            return;
+        }
+        if self.typical < TOO_LONG {
+            self.moving_max = (self.moving_max + 1).min(MOVING_MAX);
+        } else {
+            self.moving_max = (self.moving_max - 1).max(MOVING_MIN);
+        }
+    }
+
     fn left(&self) -> NotBegun {
-        NotBegun { read: self.waiting.keys().copied().collect(), rest: self.rest.to_vec() }
+        NotBegun {
+            read: self.waiting.keys().copied().collect(),
+            rest: self.rest.to_vec(),
+        }
     }
 }

@@ -1,6 +1,11 @@
 //! The facts that decide whether an image may be shared, read once and shared by the images of a batch.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    rc::Rc,
+    time::Duration,
+};
 
 use ami_warden_core::{
     decide::key_reach,
@@ -89,14 +94,20 @@ impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
         &self,
         image: &Image,
         attempts: &Attempts<'_>,
-    ) -> Result<BTreeMap<String, CopyPermissions>, CallError> {
+    ) -> Result<(BTreeMap<String, CopyPermissions>, Instant), CallError> {
         let mut permissions = BTreeMap::new();
+        let mut first_asked_at = None;
+        let asked_at = Cell::new(Instant::now());
         for snapshot in image.snapshots() {
-            let call = async || self.ec2.copy_permissions(snapshot).await;
+            let call = async || {
+                asked_at.set(Instant::now());
+                self.ec2.copy_permissions(snapshot).await
+            };
             let accounts = attempts.call("DescribeSnapshotAttribute", call).await?;
+            first_asked_at.get_or_insert(asked_at.get());
             permissions.insert(snapshot.to_owned(), accounts);
         }
-        Ok(permissions)
+        Ok((permissions, first_asked_at.unwrap_or(asked_at.get())))
     }
 
     /// Whether block public access is on: one call for all images that ask within a few seconds.
@@ -114,14 +125,21 @@ impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
             return Ok(state);
         }
         let call = async || self.ec2.block_public_access().await;
-        let state = attempts.call("GetImageBlockPublicAccessState", call).await?;
+        let state = attempts
+            .call("GetImageBlockPublicAccessState", call)
+            .await?;
         *known = Some((Instant::now(), state));
         Ok(state)
     }
 
     /// A key: looked at once in an invocation, whoever asks.
     pub async fn key(&self, arn: &str) -> KeyFacts {
-        let cell = self.known_keys.borrow_mut().entry(arn.to_owned()).or_default().clone();
+        let cell = self
+            .known_keys
+            .borrow_mut()
+            .entry(arn.to_owned())
+            .or_default()
+            .clone();
         cell.get_or_init(|| self.look_at_key(arn)).await.clone()
     }
 

@@ -1,6 +1,7 @@
 //! Observing: images as EC2 shows them, again while EC2 does not show yet what an event promised.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
@@ -38,12 +39,12 @@ const PART_TIMEOUT: Duration = Duration::from_secs(3);
 /// Our own code for an image that EC2 describes in a way that cannot be read.
 const UNREADABLE_IMAGE: &str = "UnreadableImage";
 
-/// An image, and the moment in which EC2's answer arrived.
+/// An image, and the moment in which EC2 was asked for it: what its answer shows is not older.
 #[derive(Debug, Clone)]
 pub struct Fresh {
     /// The image.
     pub image: Box<Image>,
-    /// When it was read.
+    /// When EC2 was asked for it.
     pub read_at: Instant,
 }
 
@@ -138,8 +139,8 @@ impl<'a, E: Ec2> Observer<'a, E> {
     /// Reads one image, as it is now.
     pub async fn again(&self, id: ImageId, attempts: &Attempts<'_>) -> Seen {
         match self.read(&[id], attempts).await {
-            Ok(images) => seen_now(id, images),
-            Err(error) => Seen::Record(Box::new(ImageRecord::failed(id, error))),
+            Ok(mut found) => found.take(id),
+            Err(error) => failed(id, its_own_fault(error)),
         }
     }
 
@@ -148,13 +149,20 @@ impl<'a, E: Ec2> Observer<'a, E> {
         if !waiting.early.is_empty() {
             let delay = waiting.backoff.next().unwrap_or(VISIBILITY_TIMEOUT);
             let left = waiting.until.saturating_duration_since(Instant::now());
-            // The last look is at the end of the time, not a backoff behind it.
-            last = left <= delay || !self.retry.attempts().wait(delay.min(left)).await;
+            // The last look is at the end of the time, not a backoff before or behind it.
+            last = left <= delay;
+            if !self.retry.attempts().wait(delay.min(left)).await {
+                last = true;
+            }
         }
         let ids = std::mem::take(&mut waiting.ids);
         for (id, seen) in self.read_isolated(&ids).await {
             // A look that the time cuts off says less than the one before it.
-            let known = if is_cut_off(&seen) { waiting.early.get(&id).copied() } else { None };
+            let known = if is_cut_off(&seen) {
+                waiting.early.get(&id).copied()
+            } else {
+                None
+            };
             match known.or_else(|| self.early(&seen, waiting.promised)) {
                 Some(early) if last || known.is_some() => {
                     waiting.ready.push_back(too_early(id, seen, early));
@@ -187,13 +195,21 @@ impl<'a, E: Ec2> Observer<'a, E> {
     }
 
     fn holds(&self, promise: &TagPromise, image: &Image) -> bool {
-        let TagScope { prefix, any_tag, status_tag } = self.scope;
+        let TagScope {
+            prefix,
+            any_tag,
+            status_tag,
+        } = self.scope;
         promise.holds(&image.tags, prefix, any_tag, status_tag)
     }
 
     /// Reads the images together; in parts if EC2 does not answer for all of them, so that one image
     /// fails alone. Gives up when no part at all is answered.
     async fn read_isolated(&self, ids: &[ImageId]) -> Vec<(ImageId, Seen)> {
+        // One image has no neighbours to take along: it has all the time there is.
+        if let [id] = *ids {
+            return vec![(id, self.again(id, &self.retry.attempts()).await)];
+        }
         let mut seen = Vec::new();
         let mut parts: Vec<&[ImageId]> = ids.chunks(FILTER_VALUES_MAX).collect();
         let mut timeout = TOGETHER_TIMEOUT;
@@ -211,7 +227,11 @@ impl<'a, E: Ec2> Observer<'a, E> {
                 }
             }
             timeout = PART_TIMEOUT;
-            levels_without_answer = if answered { 0 } else { levels_without_answer + 1 };
+            levels_without_answer = if answered {
+                0
+            } else {
+                levels_without_answer + 1
+            };
             for (part, error) in broken {
                 let alone = part.len() <= 1;
                 if alone || error.kind == ErrorKind::Denied || levels_without_answer > 2 {
@@ -225,18 +245,20 @@ impl<'a, E: Ec2> Observer<'a, E> {
         seen
     }
 
-    async fn read(
-        &self,
-        ids: &[ImageId],
-        attempts: &Attempts<'_>,
-    ) -> Result<Found, CallError> {
-        let mut found = Found { images: BTreeMap::new(), read_at: Instant::now() };
+    async fn read(&self, ids: &[ImageId], attempts: &Attempts<'_>) -> Result<Found, CallError> {
+        let sent_at = Cell::new(Instant::now());
+        let mut found = Found {
+            images: BTreeMap::new(),
+            read_at: None,
+        };
         let mut token: Option<String> = None;
         loop {
-            let page = attempts
-                .call("DescribeImages", async || self.ec2.images(ids, token.as_deref()).await)
-                .await?;
-            found.read_at = Instant::now();
+            let call = async || {
+                sent_at.set(Instant::now());
+                self.ec2.images(ids, token.as_deref()).await
+            };
+            let page = attempts.call("DescribeImages", call).await?;
+            found.read_at.get_or_insert(sent_at.get());
             for described in page.items {
                 let id = match &described {
                     Described::Image(image) => image.id,
@@ -265,27 +287,32 @@ struct Waiting<'a> {
 fn is_cut_off(seen: &Seen) -> bool {
     match seen {
         Seen::Image(_) => false,
-        Seen::Record(record) => record.error.as_ref().is_some_and(|error| error.code == "Timeout"),
+        Seen::Record(record) => record
+            .error
+            .as_ref()
+            .is_some_and(|error| error.code == "Timeout"),
     }
 }
 
 struct Found {
     images: BTreeMap<ImageId, Described>,
-    read_at: Instant,
+    /// When the first page was asked for.
+    read_at: Option<Instant>,
+}
+
+impl Found {
+    fn take(&mut self, id: ImageId) -> Seen {
+        let read_at = self.read_at.unwrap_or_else(Instant::now);
+        read_described(id, self.images.remove(&id), read_at)
+    }
 }
 
 fn sort_out(ids: &[ImageId], mut found: Found) -> Vec<(ImageId, Seen)> {
     let mut seen = Vec::with_capacity(ids.len());
     for id in ids {
-        let described = found.images.remove(id);
-        seen.push((*id, read_described(*id, described, found.read_at)));
+        seen.push((*id, found.take(*id)));
     }
     seen
-}
-
-fn seen_now(id: ImageId, mut found: Found) -> Seen {
-    let described = found.images.remove(&id);
-    read_described(id, described, found.read_at)
 }
 
 fn read_described(id: ImageId, described: Option<Described>, read_at: Instant) -> Seen {
@@ -307,7 +334,10 @@ fn read_described(id: ImageId, described: Option<Described>, read_at: Instant) -
 /// An answer about one image alone that cannot be read is about an image that cannot be read.
 fn its_own_fault(error: CallError) -> CallError {
     if error.code == "UnreadableAnswer" {
-        return CallError { code: UNREADABLE_IMAGE.into(), ..error };
+        return CallError {
+            code: UNREADABLE_IMAGE.into(),
+            ..error
+        };
     }
     error
 }
@@ -334,5 +364,13 @@ fn too_early(id: ImageId, seen: Seen, early: Early) -> Seen {
     };
     let (code, message) = (code.into(), message.into());
     let kind = ErrorKind::NotYet;
-    failed(id, CallError { operation: "DescribeImages", code, message, kind })
+    failed(
+        id,
+        CallError {
+            operation: "DescribeImages",
+            code,
+            message,
+            kind,
+        },
+    )
 }

@@ -27,6 +27,8 @@ pub(super) struct Pace {
     answered: Notify,
     /// Callers in the queue.
     waiting: Cell<u32>,
+    /// Those of them that the operation has not refused again and again.
+    hopeful: Cell<u32>,
     /// When the queue began.
     queued: Cell<Instant>,
     learned: RefCell<Learned>,
@@ -65,6 +67,7 @@ impl Pace {
             turn: Mutex::default(),
             answered: Notify::new(),
             waiting: Cell::new(0),
+            hopeful: Cell::new(0),
             queued: Cell::new(now),
             learned: RefCell::new(Learned::new(now)),
             refusal: RefCell::default(),
@@ -73,12 +76,25 @@ impl Pace {
 
     /// Waits until the caller may send one request. Where nothing holds it back it waits for no
     /// timer, since a timer takes up to a millisecond even for no time at all.
-    pub(super) async fn turn(&self) {
+    ///
+    /// A caller that was throttled more than [`Learned::IN_A_ROW`] times in a row lets all others go
+    /// first: some images that EC2 is busy with would use up a slow pace, and the operation would look
+    /// stuck.
+    pub(super) async fn turn(&self, throttled_in_a_row: u32) {
         if self.waiting.get() == 0 {
             self.queued.set(Instant::now());
         }
         let _waiting = Waiting::new(&self.waiting);
-        let _turn = self.turn.lock().await;
+        let is_hopeful = throttled_in_a_row <= Learned::IN_A_ROW;
+        let _hopeful = is_hopeful.then(|| Waiting::new(&self.hopeful));
+        let _turn = loop {
+            let turn = self.turn.lock().await;
+            if is_hopeful || self.hopeful.get() == 0 {
+                break turn;
+            }
+            drop(turn);
+            sleep_until(Instant::now() + Self::SOON).await;
+        };
         loop {
             let room = self.learned.borrow_mut().take(Instant::now());
             match room {
@@ -996,7 +1012,7 @@ mod tests {
         pace.learned.borrow_mut().limit = Some(limit);
         let calls = async {
             for calls in 0.. {
-                pace.turn().await;
+                pace.turn(0).await;
                 if start.elapsed() > Duration::from_millis(200) {
                     return calls;
                 }
@@ -1049,15 +1065,15 @@ mod tests {
     async fn a_caller_that_gives_up_leaves_the_queue() {
         let pace = Pace::new(Instant::now());
         for _ in 0..16 {
-            pace.turn().await;
+            pace.turn(0).await;
         }
         {
-            let (first, second) = (pace.turn(), pace.turn());
+            let (first, second) = (pace.turn(0), pace.turn(0));
             let given_up = timeout(Duration::from_millis(100), async { join!(first, second) });
             assert!(given_up.await.is_err());
         }
         assert_eq!(pace.waiting.get(), 0);
         pace.answered(Instant::now(), Answer::Through);
-        assert_eq!(pace.turn().now_or_never(), Some(()));
+        assert_eq!(pace.turn(0).now_or_never(), Some(()));
     }
 }

@@ -1,6 +1,6 @@
 //! Reading the permissions and facts that a plan needs.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 use ami_warden_core::{
     decide::{
@@ -23,7 +23,7 @@ use super::{
     retry::Attempts,
 };
 
-/// The permissions of an image, and when the older of them was read.
+/// The permissions of an image, and when EC2 was asked for the older of them.
 pub(super) struct Permissions {
     pub(super) launch: Option<LaunchPermissions>,
     pub(super) copy: BTreeMap<String, CopyPermissions>,
@@ -55,7 +55,13 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
     /// The facts that are needed whatever the permissions are: `all` is judged by the image's own
     /// public flag, so that its facts are read at the same time.
     pub(super) fn early_needs(&self) -> Needs {
-        needs(self.image, self.directives, self.guardrails, None, &BTreeMap::new())
+        needs(
+            self.image,
+            self.directives,
+            self.guardrails,
+            None,
+            &BTreeMap::new(),
+        )
     }
 
     /// The permissions that the directives are about.
@@ -64,18 +70,22 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
             if self.directives.launch_permission.is_none() {
                 return Ok((None, Instant::now()));
             }
-            let launch = launch_permissions(self.ec2, self.image.id, self.attempts).await?;
-            Ok((Some(launch), Instant::now()))
+            let (launch, asked_at) =
+                launch_permissions(self.ec2, self.image.id, self.attempts).await?;
+            Ok((Some(launch), asked_at))
         };
         let copy = async {
             if self.directives.copy_permission.is_none() {
                 return Ok((BTreeMap::new(), Instant::now()));
             }
-            let copy = self.facts.copy_permissions(self.image, self.attempts).await?;
-            Ok((copy, Instant::now()))
+            self.facts.copy_permissions(self.image, self.attempts).await
         };
         let ((launch, first), (copy, second)) = tokio::try_join!(launch, copy)?;
-        Ok(Permissions { launch, copy, read_at: first.min(second) })
+        Ok(Permissions {
+            launch,
+            copy,
+            read_at: first.min(second),
+        })
     }
 
     /// The facts that are needed.
@@ -88,13 +98,19 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
             if !needs.snapshots {
                 return Ok(None);
             }
-            self.facts.snapshots(self.image, self.attempts).await.map(Some)
+            self.facts
+                .snapshots(self.image, self.attempts)
+                .await
+                .map(Some)
         };
         let state = async {
             if !needs.block_public_access {
                 return Ok(None);
             }
-            self.facts.block_public_access(self.attempts).await.map(Some)
+            self.facts
+                .block_public_access(self.attempts)
+                .await
+                .map(Some)
         };
         let (snapshots, state) = tokio::try_join!(snapshots, state)?;
         if let Some(snapshots) = snapshots {
@@ -123,7 +139,14 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
         let mut facts = self.facts(late, facts).await?;
         let none = LaunchPermissions::new();
         let now = launch.unwrap_or(&none);
-        let keys = keys_needed(image, directives, guardrails, now, &permissions.copy, &facts);
+        let keys = keys_needed(
+            image,
+            directives,
+            guardrails,
+            now,
+            &permissions.copy,
+            &facts,
+        );
         for arn in keys {
             let key = self.facts.key(&arn).await;
             facts.keys.insert(arn, key);
@@ -132,12 +155,17 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
     }
 }
 
-/// Everyone who may launch the image.
+/// Everyone who may launch the image, and when EC2 was asked.
 pub(super) async fn launch_permissions<E: Ec2>(
     ec2: &E,
     id: ImageId,
     attempts: &Attempts<'_>,
-) -> Result<LaunchPermissions, CallError> {
-    let call = async || ec2.launch_permissions(id).await;
-    attempts.call("DescribeImageAttribute", call).await
+) -> Result<(LaunchPermissions, Instant), CallError> {
+    let asked_at = Cell::new(Instant::now());
+    let call = async || {
+        asked_at.set(Instant::now());
+        ec2.launch_permissions(id).await
+    };
+    let launch = attempts.call("DescribeImageAttribute", call).await?;
+    Ok((launch, asked_at.get()))
 }

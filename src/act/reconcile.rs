@@ -42,8 +42,7 @@ use super::{
     rulebook::{Rulebook, Rulebooks},
     status_tag::status,
     work::{
-        Aftermath, Work, left_alone, outcome, policy_broke, too_slow, unsettled,
-        without_additions,
+        Aftermath, Work, left_alone, outcome, policy_broke, too_slow, unsettled, without_additions,
     },
 };
 
@@ -60,7 +59,7 @@ const READ_BACK_ATTEMPTS: usize = 3;
 const FACTS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often in a row EC2 may take longer than [`FRESH`] to show an image before it has failed.
-const STALE_READS_MAX: usize = 3;
+const STALE_READS_MAX: usize = 10;
 
 const NOBODY_LET_IN: &str =
     "Nobody was let in, because an earlier change of this image did not succeed.";
@@ -122,7 +121,10 @@ impl Reconciled {
     /// An image whose record was settled without a write.
     #[must_use]
     pub fn only(record: ImageRecord) -> Self {
-        Self { record, written_by: None }
+        Self {
+            record,
+            written_by: None,
+        }
     }
 }
 
@@ -161,7 +163,9 @@ enum Pass {
 enum Written {
     Done,
     /// EC2 rejected it; its removals may go alone.
-    Rejected { removals: Option<Change> },
+    Rejected {
+        removals: Option<Change>,
+    },
     /// This function may not make the call.
     Denied,
 }
@@ -194,7 +198,10 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         let plan = self.plan(image, &permissions, &facts, &directives, &rulebook);
         let mut record = ImageRecord::new(image.id, Outcome::Unchanged);
         for change in plan.changes {
-            record.changes.push(ChangeRecord { change, effect: Effect::Proposed });
+            record.changes.push(ChangeRecord {
+                change,
+                effect: Effect::Proposed,
+            });
         }
         record.refusals = plan.refusals;
         record.notes = plan.notes;
@@ -211,9 +218,18 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         match wish {
             Wish::Request(request) => (DirectiveTags::default(), request.directives(image)),
             Wish::Tags => {
-                let ImageSettings { organization, partition, tag_prefix, .. } = self.settings;
+                let ImageSettings {
+                    organization,
+                    partition,
+                    tag_prefix,
+                    ..
+                } = self.settings;
                 let tags = DirectiveTags::read(&image.tags, tag_prefix);
-                let context = WishContext { policy: &rulebook.policy, organization, partition };
+                let context = WishContext {
+                    policy: &rulebook.policy,
+                    organization,
+                    partition,
+                };
                 let directives = Directives::of(image, &tags, &context);
                 (tags, directives)
             }
@@ -228,7 +244,14 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         attempts: &'b Attempts<'b>,
     ) -> ImageReader<'b, E, K> {
         let guardrails = &rulebook.guardrails;
-        ImageReader { ec2: self.ec2, facts: self.facts, image, directives, guardrails, attempts }
+        ImageReader {
+            ec2: self.ec2,
+            facts: self.facts,
+            image,
+            directives,
+            guardrails,
+            attempts,
+        }
     }
 
     fn plan(
@@ -260,10 +283,16 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         if !self.manner.explain {
             return record;
         }
-        let read_back = record.changes.iter().rev().find_map(|change| match &change.effect {
-            Effect::Done { read_back: Some(seen) } => Some(seen.after.clone()),
-            _ => None,
-        });
+        let read_back = record
+            .changes
+            .iter()
+            .rev()
+            .find_map(|change| match &change.effect {
+                Effect::Done {
+                    read_back: Some(seen),
+                } => Some(seen.after.clone()),
+                _ => None,
+            });
         record.launch_permissions = read_back.or(launch);
         let public = match &record.launch_permissions {
             Some(permissions) => permissions.contains(&Grantee::All),
@@ -311,7 +340,8 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             let record = self.explained(record, &fresh.image, &Directives::default(), None);
             return Ok(Reconciled::only(record));
         }
-        self.reconcile(fresh, Wish::Request(request), attempts).await
+        self.reconcile(fresh, Wish::Request(request), attempts)
+            .await
     }
 
     async fn reconcile(
@@ -337,8 +367,12 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                 self.clean_status(&fresh.image, tags.hold, &mut work).await;
                 return Ok(self.finished(work, &fresh.image, &directives, None));
             }
-            let basis =
-                Basis { fresh: &fresh, wish, directives: &directives, rulebook: &rulebook };
+            let basis = Basis {
+                fresh: &fresh,
+                wish,
+                directives: &directives,
+                rulebook: &rulebook,
+            };
             let (pass, launch) = self.pass(&basis, &mut work).await;
             let again = match pass {
                 Pass::Again => self.observer.again(work.id, attempts).await,
@@ -391,7 +425,12 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         basis: &Basis<'_>,
         work: &mut Work<'_>,
     ) -> Result<(Permissions, ShareFacts), Pass> {
-        let Basis { fresh, directives, rulebook, .. } = *basis;
+        let Basis {
+            fresh,
+            directives,
+            rulebook,
+            ..
+        } = *basis;
         let reader = self.reader(&fresh.image, directives, rulebook, work.attempts);
         let early = reader.early_needs();
         let mut early_facts = std::pin::pin!(reader.facts(early, ShareFacts::default()));
@@ -459,11 +498,19 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         facts: &ShareFacts,
         work: &mut Work<'_>,
     ) -> Pass {
-        let Basis { fresh, directives, rulebook, .. } = *basis;
+        let Basis {
+            fresh,
+            directives,
+            rulebook,
+            ..
+        } = *basis;
         // This image was read after the last write, if there was one: that is the look after it.
         work.settle_unsure(&fresh.image, permissions);
         if let Some(obeyed) = work.obeyed.take() {
-            let seen = permissions.launch.as_ref().map(|launch| aftermath(launch, work));
+            let seen = permissions
+                .launch
+                .as_ref()
+                .map(|launch| aftermath(launch, work));
             work.confirm(seen.as_ref(), obeyed == *directives);
         }
         let plan = self.plan(&fresh.image, permissions, facts, directives, rulebook);
@@ -478,12 +525,18 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         work.record.refusals.extend(work.rejections.iter().cloned());
         work.record.refusals.sort_by_key(Refusal::code);
         // The status tag tells of the image's own tags and rules, not of a request.
-        let status_written = match basis.wish {
-            Wish::Request(_) => false,
-            Wish::Tags => match self.show_status(&fresh.image, work).await {
-                Ok(written) => written,
-                Err(pass) => return pass,
-            },
+        let status = match basis.wish {
+            Wish::Request(_) => Ok(false),
+            Wish::Tags => self.show_status(&fresh.image, work).await,
+        };
+        let status_written = match status {
+            Ok(written) => written,
+            // The other writes are looked at all the same.
+            Err(Pass::Failed(error)) => {
+                work.record.error.get_or_insert(error);
+                false
+            }
+            Err(pass) => return pass,
         };
         if work.obeyed.is_none() && !status_written {
             return Pass::Settled;
@@ -500,8 +553,11 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         permissions: &Permissions,
         work: &mut Work<'_>,
     ) -> Result<(), Pass> {
-        let oldest =
-            basis.fresh.read_at.min(permissions.read_at).min(basis.rulebook.read_at);
+        let oldest = basis
+            .fresh
+            .read_at
+            .min(permissions.read_at)
+            .min(basis.rulebook.read_at);
         let (changes, mut an_earlier_write_failed) = work.without_rejected(changes);
         for mut change in changes {
             if self.manner.dry_run {
@@ -618,7 +674,9 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
     /// Lets the status tag say what was refused, and nothing if nothing was. No call if it says so
     /// already. Whether it was written.
     async fn show_status(&self, image: &Image, work: &mut Work<'_>) -> Result<bool, Pass> {
-        let Some(key) = self.settings.status_tag else { return Ok(false) };
+        let Some(key) = self.settings.status_tag else {
+            return Ok(false);
+        };
         if self.manner.dry_run || work.record.error.is_some() {
             return Ok(false);
         }
@@ -626,7 +684,11 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         if image.tags.get(key) == status.as_ref() {
             return Ok(false);
         }
-        let operation = if status.is_some() { "CreateTags" } else { "DeleteTags" };
+        let operation = if status.is_some() {
+            "CreateTags"
+        } else {
+            "DeleteTags"
+        };
         if let Err(error) = work.attempts.slot(operation).await {
             return Err(Pass::Failed(error));
         }
@@ -635,7 +697,9 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         match work.attempts.send(operation, call).await {
             Ok(()) => Ok(true),
             Err(error) if error.kind == ErrorKind::Refused => {
-                work.note(format!("The status tag {key} could not be written: {error}."));
+                work.note(format!(
+                    "The status tag {key} could not be written: {error}."
+                ));
                 Ok(false)
             }
             Err(error) => Err(self.after_error(error, work).await),
@@ -669,7 +733,11 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         expected: Option<LaunchPermissionChange>,
         work: &mut Work<'_>,
     ) -> Pass {
-        let age = if self.manner.recheck_policy { Duration::ZERO } else { FRESH };
+        let age = if self.manner.recheck_policy {
+            Duration::ZERO
+        } else {
+            FRESH
+        };
         let (seen, rulebook, read_back) = tokio::join!(
             self.observer.again(work.id, work.attempts),
             self.rulebooks.fresh(age, work.attempts),
@@ -699,7 +767,11 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             (Some(expected), Some(seen)) => expected.exact && seen.differs,
             _ => false,
         };
-        if same && !stands_against_exact_list { Pass::Settled } else { Pass::Round(fresh) }
+        if same && !stands_against_exact_list {
+            Pass::Settled
+        } else {
+            Pass::Round(fresh)
+        }
     }
 
     /// Reads launch permissions until they are as planned: a write may not be visible at once.
@@ -710,10 +782,14 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
     ) -> Option<Aftermath> {
         let expected = expected?;
         let after = expected.after.clone();
-        let mut seen = Aftermath { after, differs: false, problem: None };
+        let mut seen = Aftermath {
+            after,
+            differs: false,
+            problem: None,
+        };
         for (attempt, delay) in (1..=READ_BACK_ATTEMPTS).zip(Retry::backoff()) {
             match launch_permissions(self.ec2, work.id, work.attempts).await {
-                Ok(launch) => {
+                Ok((launch, _)) => {
                     seen.differs = launch != expected.after;
                     seen.after = launch;
                 }
@@ -768,18 +844,35 @@ async fn wait_for_slot(
     }
     work.stale_reads += 1;
     if work.stale_reads > STALE_READS_MAX {
-        return Err(Pass::Failed(too_slow(operation, FRESH.as_secs(), STALE_READS_MAX)));
+        return Err(Pass::Failed(too_slow(
+            operation,
+            FRESH.as_secs(),
+            STALE_READS_MAX,
+        )));
     }
     Err(Pass::Again)
 }
 
 /// The launch permissions that were read after an earlier write, beside the plan of that write.
 fn aftermath(launch: &LaunchPermissions, work: &Work<'_>) -> Aftermath {
-    let planned = work.record.changes.iter().rev().find_map(|change| match &change.change {
-        Change::LaunchPermission(change) => Some(&change.after),
-        _ => None,
-    });
+    let planned = work
+        .record
+        .changes
+        .iter()
+        .rev()
+        .find_map(|change| match &change.change {
+            Change::LaunchPermission(change) => Some(&change.after),
+            _ => None,
+        });
     let differs = planned.is_some_and(|planned| planned != launch);
-    let problem = if differs { Some(NOT_AS_PLANNED.to_owned()) } else { None };
-    Aftermath { after: launch.clone(), differs, problem }
+    let problem = if differs {
+        Some(NOT_AS_PLANNED.to_owned())
+    } else {
+        None
+    };
+    Aftermath {
+        after: launch.clone(),
+        differs,
+        problem,
+    }
 }

@@ -171,13 +171,19 @@ impl ImageRecord {
     /// An image that was not looked at any further.
     #[must_use]
     pub fn skipped(id: ImageId, reason: SkipReason) -> Self {
-        Self { skipped: Some(reason), ..Self::new(id, Outcome::Skipped) }
+        Self {
+            skipped: Some(reason),
+            ..Self::new(id, Outcome::Skipped)
+        }
     }
 
     /// An image whose call did not succeed.
     #[must_use]
     pub fn failed(id: ImageId, error: CallError) -> Self {
-        Self { error: Some(error), ..Self::new(id, Outcome::Failed) }
+        Self {
+            error: Some(error),
+            ..Self::new(id, Outcome::Failed)
+        }
     }
 
     /// The record of an image in a state that is not planned; `None` for `available`.
@@ -186,9 +192,7 @@ impl ImageRecord {
         match &image.state {
             State::Available => None,
             State::Pending => Some(Self::new(image.id, Outcome::Deferred)),
-            State::Other(state) => {
-                Some(Self::skipped(image.id, SkipReason::State(state.clone())))
-            }
+            State::Other(state) => Some(Self::skipped(image.id, SkipReason::State(state.clone()))),
         }
     }
 

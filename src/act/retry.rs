@@ -145,7 +145,7 @@ impl<'a> Attempts<'a> {
         let mut trouble = Trouble::default();
         let mut last = None;
         loop {
-            if let Err(error) = self.slot(operation).await {
+            if let Err(error) = self.queue(operation, trouble.throttled).await {
                 return Err(last.unwrap_or(error));
             }
             let error = match self.once(operation, &mut trouble, &attempt).await {
@@ -168,8 +168,21 @@ impl<'a> Attempts<'a> {
     /// When the time is up before that. With the code of throttled calls, if the operation lets
     /// nothing through.
     pub async fn slot(&self, operation: &'static str) -> Result<(), CallError> {
+        let throttled = self
+            .troubles
+            .borrow()
+            .get(operation)
+            .map_or(0, |trouble| trouble.throttled);
+        self.queue(operation, throttled).await
+    }
+
+    async fn queue(
+        &self,
+        operation: &'static str,
+        throttled_in_a_row: u32,
+    ) -> Result<(), CallError> {
         let pace = self.retry.pace(operation);
-        let mut turn = pin!(pace.turn());
+        let mut turn = pin!(pace.turn(throttled_in_a_row));
         while self.left() > Duration::ZERO {
             let stuck = pace.stuck();
             let check = Instant::now() + self.left().max(TOO_SHORT);

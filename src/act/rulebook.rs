@@ -18,6 +18,9 @@ use tokio::{sync::Mutex, time::Instant};
 
 use super::{call_error::CallError, ports::Parameters, retry::Attempts};
 
+/// The age of a rulebook at the end of its reading, however long that took.
+const READ_AGE_MAX: Duration = Duration::from_secs(2);
+
 /// The source of the rules.
 #[derive(Debug, Clone, Copy)]
 pub enum RuleSource<'a> {
@@ -57,7 +60,8 @@ pub struct Rulebook {
     /// The newest change that the parameters show; `None` if no parameter was read, or none has a
     /// date.
     pub newest_change: Option<DateTime<Utc>>,
-    /// A moment before the first request: nothing here is older.
+    /// When it was read, as its age counts: before the first request, but at most two seconds before
+    /// the last answer.
     pub read_at: Instant,
     /// The names of the parameters below the path that are neither groups nor rules.
     pub unused: Vec<String>,
@@ -71,6 +75,13 @@ impl Rulebook {
     }
 }
 
+/// The newest read: when it began, and its result.
+#[derive(Debug)]
+struct Read {
+    began_at: Instant,
+    result: Result<Rc<Rulebook>, PolicyError>,
+}
+
 /// Reads rulebooks for one invocation and keeps the newest.
 #[derive(Debug)]
 pub struct Rulebooks<'a, P> {
@@ -80,7 +91,7 @@ pub struct Rulebooks<'a, P> {
     /// Reads that came to an end, good or bad.
     reads: Cell<u64>,
     /// The newest read. A caller holds the lock while it reads, so the others wait for its answer.
-    newest: Mutex<Option<Result<Rc<Rulebook>, PolicyError>>>,
+    newest: Mutex<Option<Read>>,
 }
 
 impl<'a, P: Parameters> Rulebooks<'a, P> {
@@ -124,21 +135,27 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
         let reads_before = self.reads.get();
         let mut newest = self.newest.lock().await;
         let ended_meanwhile = self.reads.get() != reads_before;
-        match &*newest {
-            Some(Ok(rulebook)) => {
-                let began_meanwhile = ended_meanwhile && rulebook.read_at >= asked_at;
-                if began_meanwhile || rulebook.read_at.elapsed() < max_age {
-                    return Ok(rulebook.clone());
+        if let Some(Read { began_at, result }) = &*newest {
+            match result {
+                Ok(rulebook) => {
+                    let began_meanwhile = ended_meanwhile && *began_at >= asked_at;
+                    if began_meanwhile || rulebook.read_at.elapsed() < max_age {
+                        return Ok(rulebook.clone());
+                    }
                 }
+                // The read for which this caller waited.
+                Err(error) if ended_meanwhile => return Err(error.clone()),
+                Err(_) => {}
             }
-            // The read for which this caller waited.
-            Some(Err(error)) if ended_meanwhile => return Err(error.clone()),
-            Some(Err(_)) | None => {}
         }
-        let read = self.read(attempts).await.map(Rc::new);
+        let began_at = Instant::now();
+        let result = self.read(attempts).await.map(Rc::new);
         self.reads.set(self.reads.get() + 1);
-        *newest = Some(read.clone());
-        read
+        *newest = Some(Read {
+            began_at,
+            result: result.clone(),
+        });
+        result
     }
 
     /// Reads the policy and the allow-list at the same time.
@@ -153,6 +170,8 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
             guardrails.allowed_grantees = allowed_grantees;
             newest_change = newest_change.max(modified);
         }
+        // A policy of many pages that takes long to read would never be young enough to write by.
+        let read_at = read_at.max(Instant::now() - READ_AGE_MAX);
         Ok(Rulebook {
             policy: policy.policy,
             guardrails,

@@ -30,12 +30,18 @@ pub fn status(refusals: &[Refusal]) -> Option<String> {
 }
 
 fn join(text: &str, item: &str) -> String {
-    if text.is_empty() { item.to_owned() } else { format!("{text} {item}") }
+    if text.is_empty() {
+        item.to_owned()
+    } else {
+        format!("{text} {item}")
+    }
 }
 
 fn portable(text: &str) -> String {
     let is_portable = |c: char| c.is_ascii_alphanumeric() || "+-=._:/@".contains(c);
-    text.chars().map(|c| if is_portable(c) { c } else { '_' }).collect()
+    text.chars()
+        .map(|c| if is_portable(c) { c } else { '_' })
+        .collect()
 }
 
 #[cfg(test)]
@@ -46,8 +52,10 @@ mod tests {
 
     /// A refusal with the code `invalid-directive` that names this resource.
     fn refusal(resource: &str) -> Refusal {
-        let ground =
-            Ground::InvalidDirective { author: resource.into(), message: String::new() };
+        let ground = Ground::InvalidDirective {
+            author: resource.into(),
+            message: String::new(),
+        };
         Refusal::new(Attribute::LaunchPermission, ground)
     }
 
@@ -62,10 +70,15 @@ mod tests {
     #[test]
     fn refusals_that_do_not_fit_are_counted_and_not_cut() {
         for count in 1..40 {
-            let refusals: Vec<Refusal> =
-                (0..count).map(|number| refusal(&format!("{number:012}"))).collect();
+            let refusals: Vec<Refusal> = (0..count)
+                .map(|number| refusal(&format!("{number:012}")))
+                .collect();
             let value = status(&refusals).unwrap();
-            assert!(value.len() <= VALUE_CHARACTERS_MAX, "{count}: {}", value.len());
+            assert!(
+                value.len() <= VALUE_CHARACTERS_MAX,
+                "{count}: {}",
+                value.len()
+            );
             let listed = value.matches("invalid-directive:").count();
             match value.split_once(" +") {
                 Some((_, more)) => assert_eq!(more, format!("{} more", count - listed)),
@@ -80,7 +93,10 @@ mod tests {
         let name = |length| "x".repeat(length - "invalid-directive:".len());
         let item = |length| format!("invalid-directive:{}", name(length));
         let of = |lengths: &[usize]| {
-            let refusals: Vec<_> = lengths.iter().map(|length| refusal(&name(*length))).collect();
+            let refusals: Vec<_> = lengths
+                .iter()
+                .map(|length| refusal(&name(*length)))
+                .collect();
             status(&refusals).unwrap()
         };
         assert_eq!(of(&[256]), item(256));

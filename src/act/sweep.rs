@@ -68,7 +68,13 @@ impl<'a, E: Ec2> Lister<'a, E> {
     /// A lister of these kinds of images, of those behind `after`.
     #[must_use]
     pub fn new(ec2: &'a E, retry: &'a Retry, kinds: Vec<Which>, after: Option<ImageId>) -> Self {
-        Self { ec2, retry, kinds, after, state: State::Begin }
+        Self {
+            ec2,
+            retry,
+            kinds,
+            after,
+            state: State::Begin,
+        }
     }
 
     /// The next part; `None` at the end.
@@ -78,15 +84,23 @@ impl<'a, E: Ec2> Lister<'a, E> {
     pub async fn next(&mut self) -> Result<Option<Listed>, CallError> {
         if matches!(self.state, State::Begin) {
             // A link of a chain belongs to a large estate; only a small one fits into a page.
-            let pages_max = if self.after.is_some() { 1 } else { WHOLE_PAGES_MAX };
+            let pages_max = if self.after.is_some() {
+                1
+            } else {
+                WHOLE_PAGES_MAX
+            };
             if let Some(listed) = self.list(&[], pages_max).await? {
                 self.state = State::Done;
                 return Ok(Some(listed));
             }
             self.state = State::Parts(parts(self.after));
         }
-        let State::Parts(parts) = &mut self.state else { return Ok(None) };
-        let Some(patterns) = parts.pop_front() else { return Ok(None) };
+        let State::Parts(parts) = &mut self.state else {
+            return Ok(None);
+        };
+        let Some(patterns) = parts.pop_front() else {
+            return Ok(None);
+        };
         self.list(&patterns, usize::MAX).await
     }
 
@@ -97,12 +111,17 @@ impl<'a, E: Ec2> Lister<'a, E> {
         pages_max: usize,
     ) -> Result<Option<Listed>, CallError> {
         let kinds = self.kinds.iter().map(|which| {
-            let listing = Listing { which: which.clone(), id_patterns: id_patterns.to_vec() };
+            let listing = Listing {
+                which: which.clone(),
+                id_patterns: id_patterns.to_vec(),
+            };
             self.pages(listing, pages_max)
         });
         let mut all = Listed::default();
         for listed in try_join_all(kinds).await? {
-            let Some(listed) = listed else { return Ok(None) };
+            let Some(listed) = listed else {
+                return Ok(None);
+            };
             all.ids.extend(listed.ids);
             // The kinds overlap: the same image may be unreadable in both.
             all.unreadable = all.unreadable.max(listed.unreadable);
@@ -113,17 +132,16 @@ impl<'a, E: Ec2> Lister<'a, E> {
         Ok(Some(all))
     }
 
-    async fn pages(
-        &self,
-        listing: Listing,
-        pages_max: usize,
-    ) -> Result<Option<Listed>, CallError> {
+    async fn pages(&self, listing: Listing, pages_max: usize) -> Result<Option<Listed>, CallError> {
         let mut listed = Listed::default();
         let mut token: Option<String> = None;
         let size = Cell::new(PAGE_SIZE_MAX);
         for _ in 0..pages_max {
             let call = async || {
-                let page = self.ec2.image_ids(&listing, size.get(), token.as_deref()).await;
+                let page = self
+                    .ec2
+                    .image_ids(&listing, size.get(), token.as_deref())
+                    .await;
                 if let Err(error) = &page
                     && matches!(error.code.as_ref(), "Timeout" | "UnreadableAnswer")
                 {
@@ -159,10 +177,20 @@ fn parts(after: Option<ImageId>) -> VecDeque<Vec<String>> {
     let mut parts: VecDeque<Vec<String>> = DIGITS
         .chars()
         .map(begins)
-        .filter(|prefix| after.get(..prefix.len()).is_none_or(|after| after <= prefix.as_str()))
+        .filter(|prefix| {
+            after
+                .get(..prefix.len())
+                .is_none_or(|after| after <= prefix.as_str())
+        })
         .map(|prefix| vec![format!("{prefix}*")])
         .collect();
-    parts.push_back(DIGITS.chars().skip(1).map(|digit| format!("ami-{digit}*")).collect());
+    parts.push_back(
+        DIGITS
+            .chars()
+            .skip(1)
+            .map(|digit| format!("ami-{digit}*"))
+            .collect(),
+    );
     parts
 }
 
@@ -193,7 +221,10 @@ mod tests {
     fn rules_make_a_sweep_list_every_image_and_else_only_those_that_can_have_directives() {
         assert_eq!(kinds(true, "ami-warden:", Some("status")), [Which::All]);
         let tagged = |keys: &[&str]| Which::Tagged(keys.iter().map(ToString::to_string).collect());
-        assert_eq!(kinds(false, "ami-warden:", None), [tagged(&["ami-warden:*"]), Which::Public]);
+        assert_eq!(
+            kinds(false, "ami-warden:", None),
+            [tagged(&["ami-warden:*"]), Which::Public]
+        );
         assert_eq!(
             kinds(false, "ami-warden:", Some("status")),
             [tagged(&["ami-warden:*", "status"]), Which::Public]

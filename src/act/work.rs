@@ -21,8 +21,12 @@ use super::{
 };
 
 /// EC2's codes against public images that a guardrail knows, or that concern a quota.
-const KNOWN_GROUNDS: [&str; 4] =
-    ["OperationNotPermitted", "UnsupportedOperation", "InvalidParameter", "ResourceLimitExceeded"];
+const KNOWN_GROUNDS: [&str; 4] = [
+    "OperationNotPermitted",
+    "UnsupportedOperation",
+    "InvalidParameter",
+    "ResourceLimitExceeded",
+];
 
 /// The state of the work on one image.
 pub(super) struct Work<'a> {
@@ -107,12 +111,23 @@ impl<'a> Work<'a> {
         let read_back = match &change {
             Change::LaunchPermission(change) => {
                 self.permitted = Some(change.clone());
-                Some(ReadBack { after: change.after.clone(), confirmed: false })
+                Some(ReadBack {
+                    after: change.after.clone(),
+                    confirmed: false,
+                })
             }
             _ => None,
         };
-        if !self.record.changes.iter().any(|earlier| earlier.change == change) {
-            self.record.changes.push(ChangeRecord { change, effect: Effect::Done { read_back } });
+        if !self
+            .record
+            .changes
+            .iter()
+            .any(|earlier| earlier.change == change)
+        {
+            self.record.changes.push(ChangeRecord {
+                change,
+                effect: Effect::Done { read_back },
+            });
         }
     }
 
@@ -140,10 +155,17 @@ impl<'a> Work<'a> {
     /// Records the look at the launch permissions after the last change of them.
     pub(super) fn confirm(&mut self, seen: Option<&Aftermath>, same_wish: bool) {
         let Some(seen) = seen else { return };
-        let last = self.record.changes.iter_mut().rev().find_map(|change| match &mut change.effect {
-            Effect::Done { read_back: Some(read_back) } => Some(read_back),
-            _ => None,
-        });
+        let last =
+            self.record
+                .changes
+                .iter_mut()
+                .rev()
+                .find_map(|change| match &mut change.effect {
+                    Effect::Done {
+                        read_back: Some(read_back),
+                    } => Some(read_back),
+                    _ => None,
+                });
         let Some(last) = last else { return };
         last.after.clone_from(&seen.after);
         last.confirmed = seen.problem.is_none() && same_wish;
@@ -168,7 +190,10 @@ impl<'a> Work<'a> {
     pub(super) fn end_as(&mut self, record: ImageRecord) {
         let made = std::mem::take(&mut self.record.changes);
         let notes = std::mem::take(&mut self.record.notes);
-        self.record = ImageRecord { changes: made, ..record };
+        self.record = ImageRecord {
+            changes: made,
+            ..record
+        };
         for note in notes {
             self.note(note);
         }
@@ -205,7 +230,10 @@ fn shows(change: &Change, image: &Image, permissions: &Permissions) -> bool {
             Some(_) => image.deprecation_time.text() != from.as_deref(),
         },
         Change::SharedTag { key, to, .. } => {
-            let key = format!("{}{key}", ami_warden_core::model::refusal::SHARED_TAG_PREFIX);
+            let key = format!(
+                "{}{key}",
+                ami_warden_core::model::refusal::SHARED_TAG_PREFIX
+            );
             image.tags.get(&key) == to.as_ref()
         }
         Change::CopyPermission(change) => match permissions.copy.get(&change.snapshot) {
@@ -227,7 +255,11 @@ pub(super) fn outcome(record: &ImageRecord, dry_run: bool) -> Outcome {
     if record.error.is_some() {
         Outcome::Failed
     } else if !record.changes.is_empty() {
-        if dry_run { Outcome::Planned } else { Outcome::Applied }
+        if dry_run {
+            Outcome::Planned
+        } else {
+            Outcome::Applied
+        }
     } else if !record.refusals.is_empty() {
         Outcome::Refused
     } else {
@@ -250,8 +282,7 @@ pub(super) fn left_alone(
         Hold::Mistyped => {
             let mut record = ImageRecord::new(image.id, Outcome::Refused);
             record.refusals.clone_from(&directives.refusals);
-            let unknown =
-                |refusal: &Refusal| matches!(refusal.attribute, Attribute::UnknownTag(_));
+            let unknown = |refusal: &Refusal| matches!(refusal.attribute, Attribute::UnknownTag(_));
             record.refusals.retain(unknown);
             return Some(record);
         }
@@ -259,7 +290,10 @@ pub(super) fn left_alone(
     }
     if directives.is_empty() {
         let record = ImageRecord::skipped(image.id, SkipReason::NoDirectives);
-        return Some(ImageRecord { public_without_directives: image.public, ..record });
+        return Some(ImageRecord {
+            public_without_directives: image.public,
+            ..record
+        });
     }
     None
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use aws_config::{
     BehaviorVersion, Region, environment::EnvironmentVariableCredentialsProvider,
-    profile::ProfileFileCredentialsProvider, provider_config::ProviderConfig,
-    retry::RetryConfig, timeout::TimeoutConfig,
+    profile::ProfileFileCredentialsProvider, provider_config::ProviderConfig, retry::RetryConfig,
+    timeout::TimeoutConfig,
 };
 use aws_sdk_ec2::config::ProvideCredentials;
 
@@ -83,7 +83,9 @@ impl<Access> Clients<Access> {
                 .configure(&surroundings)
                 .profile_name(profile)
                 .build();
-            config = config.profile_name(profile).credentials_provider(credentials);
+            config = config
+                .profile_name(profile)
+                .credentials_provider(credentials);
         } else {
             // The SDK's chain takes credentials in the environment first, and Lambda puts them
             // there. The rest of the chain, with a client of STS, would cost every start.

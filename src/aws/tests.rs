@@ -494,12 +494,16 @@ async fn keys_their_policies_and_grants_are_read() {
     assert_eq!(denied.unwrap_err().kind, ErrorKind::Denied);
 }
 
+fn answer_of(operation: &str, content: &str) -> String {
+    format!("<{operation}Response>{content}</{operation}Response>")
+}
+
 #[tokio::test]
 async fn usage_reports_are_asked_for_and_read() {
     let ask = async |clients: Clients<ReadWrite>| {
         clients.ec2.usage_reports().create_report(id(), "t").await
     };
-    let answer = "<R><reportId>amiur-1</reportId></R>";
+    let answer = answer_of("CreateImageUsageReport", "<reportId>amiur-1</reportId>");
     let (report, request) = exchange(200, answer, ask).await;
     assert_eq!(report.as_deref(), Ok("amiur-1"));
     let mut sent = parameters(&request);
@@ -516,7 +520,11 @@ async fn usage_reports_are_asked_for_and_read() {
     );
 
     let look = async |clients: Clients<ReadWrite>| {
-        clients.ec2.usage_reports().reports_of(&[id()], Some("p")).await
+        clients
+            .ec2
+            .usage_reports()
+            .reports_of(&[id()], Some("p"))
+            .await
     };
     let types = ["ec2:Instance", "ec2:LaunchTemplate"]
         .map(|one| format!("<item><resourceType>{one}</resourceType></item>"))
@@ -527,16 +535,25 @@ async fn usage_reports_are_asked_for_and_read() {
     let all = format!("<resourceTypeSet>{types}</resourceTypeSet>");
     let items = [
         report("a", &format!("{all}<state>available</state>")),
-        report("b", &format!("{all}<state>pending</state><accountIdSet><item>1</item></accountIdSet>")),
+        report(
+            "b",
+            &format!("{all}<state>pending</state><accountIdSet><item>1</item></accountIdSet>"),
+        ),
         report("c", "<state>error</state><stateReason>why</stateReason>"),
         "<item><state>available</state></item>".to_owned(),
     ];
-    let answer = format!("<R><imageUsageReportSet>{}</imageUsageReportSet></R>", items.concat());
+    let set = format!(
+        "<imageUsageReportSet>{}</imageUsageReportSet>",
+        items.concat()
+    );
+    let answer = answer_of("DescribeImageUsageReports", &set);
     let (page, request) = exchange(200, answer, look).await;
     assert!(request.contains("ImageId.1=ami-0123456789abcdef0") && request.contains("NextToken=p"));
     let told: Vec<_> = page.unwrap().items.into_iter().collect();
-    let told: Vec<_> =
-        told.iter().map(|report| (report.id.as_str(), &report.state, report.is_whole)).collect();
+    let told: Vec<_> = told
+        .iter()
+        .map(|report| (report.id.as_str(), &report.state, report.is_whole))
+        .collect();
     assert_eq!(
         told,
         [
@@ -547,21 +564,33 @@ async fn usage_reports_are_asked_for_and_read() {
     );
 
     let read = async |clients: Clients<ReadWrite>| {
-        clients.ec2.usage_reports().report_entries(&["a".to_owned()], None).await
+        clients
+            .ec2
+            .usage_reports()
+            .report_entries(&["a".to_owned()], None)
+            .await
     };
     let entry = |rest: &str| {
-        format!(
-            "<R><imageUsageReportEntrySet><item><reportId>a</reportId><accountId>444455556666\
+        let set = format!(
+            "<imageUsageReportEntrySet><item><reportId>a</reportId><accountId>444455556666\
              </accountId><resourceType>ec2:Instance</resourceType>{rest}</item>\
-             </imageUsageReportEntrySet></R>"
-        )
+             </imageUsageReportEntrySet>"
+        );
+        answer_of("DescribeImageUsageReportEntries", &set)
     };
     let (page, request) = exchange(200, entry("<usageCount>15</usageCount>"), read).await;
     assert!(request.contains("ReportId.1=a"), "{request}");
     let entry_read = &page.unwrap().items[0];
-    assert_eq!((entry_read.account.as_str(), entry_read.count), ("444455556666", 15));
+    assert_eq!(
+        (entry_read.account.as_str(), entry_read.count),
+        ("444455556666", 15)
+    );
     let (page, _) = exchange(200, entry(""), read).await;
-    assert_eq!(page.unwrap_err().code, "UnreadableAnswer", "no count is not zero");
+    assert_eq!(
+        page.unwrap_err().code,
+        "UnreadableAnswer",
+        "no count is not zero"
+    );
 }
 
 #[tokio::test]

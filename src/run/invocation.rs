@@ -23,7 +23,7 @@ use crate::{
         facts::FactReader,
         observe::{Fresh, Observer, Seen, TagScope},
         ports::{Ec2Write, Keys, Parameters},
-        reconcile::{FRESH, Manner, Reconciled, Reconciler, ImageSettings},
+        reconcile::{FRESH, ImageSettings, Manner, Reconciled, Reconciler},
         record::{ImageRecord, Outcome, SkipReason},
         retry::Retry,
         rulebook::{RuleSource, Rulebook, Rulebooks},
@@ -110,7 +110,14 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Warden<E, K, P> {
     /// A function that has not handled anything yet.
     #[must_use]
     pub fn new(settings: Settings, ec2: E, keys: K, parameters: P, name: Option<String>) -> Self {
-        Self { settings, ec2, keys, parameters, name, cold: Cell::new(true) }
+        Self {
+            settings,
+            ec2,
+            keys,
+            parameters,
+            name,
+            cold: Cell::new(true),
+        }
     }
 
     /// Does what the event asks for.
@@ -132,7 +139,9 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Warden<E, K, P> {
             requests_allowed,
         };
         let job = match Event::parse(event, &context)? {
-            Event::Ignored { reason } => return Ok(Answer::ignored(&reason, self.settings.dry_run)),
+            Event::Ignored { reason } => {
+                return Ok(Answer::ignored(&reason, self.settings.dry_run));
+            }
             Event::Job(job) => job,
         };
         let retry = Retry::until(time.end);
@@ -203,7 +212,11 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
     async fn run(self, job: Job) -> Result<Answer, Error> {
         match job.work {
             Work::Look { images, promised } => self.look(&images, &promised).await,
-            Work::Sweep { after, also, changed } => self.sweep(after, &also, changed).await,
+            Work::Sweep {
+                after,
+                also,
+                changed,
+            } => self.sweep(after, &also, changed).await,
             Work::Request(request) => self.request(&request).await,
         }
     }
@@ -212,7 +225,10 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         let mut told = Told::new(Report::listing_all(), &self.origin);
         let several = images.len() > 1;
         let manner = self.manner(self.trigger == Trigger::Request, !several);
-        let left = match self.work_on(images, promised, manner, several, &mut told).await {
+        let left = match self
+            .work_on(images, promised, manner, several, &mut told)
+            .await
+        {
             Ok(left) => {
                 let more = self.look_once_more(manner, &mut told).await;
                 more.map(|more| [left.all(), more].concat())
@@ -244,7 +260,9 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         }
         let mut told = Told::new(Report::of_sweep(), &self.origin);
         let manner = self.manner(false, false);
-        let swept = self.sweep_parts(&rulebook, after, also, manner, &mut told).await?;
+        let swept = self
+            .sweep_parts(&rulebook, after, also, manner, &mut told)
+            .await?;
         let left = match swept {
             Ok(mut left) => self.look_once_more(manner, &mut told).await.map(|more| {
                 left.images.extend(more);
@@ -265,9 +283,16 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         manner: Manner,
         told: &mut Told<'_>,
     ) -> Result<Result<Left, PolicyError>, Error> {
-        let Settings { tag_prefix, status_tag, .. } = &self.warden.settings;
-        let kinds =
-            sweep::kinds(rulebook.policy.has_rules(), tag_prefix, status_tag.as_deref());
+        let Settings {
+            tag_prefix,
+            status_tag,
+            ..
+        } = &self.warden.settings;
+        let kinds = sweep::kinds(
+            rulebook.policy.has_rules(),
+            tag_prefix,
+            status_tag.as_deref(),
+        );
         let mut lister = Lister::new(&self.warden.ec2, self.retry, kinds, after);
         let mut done_to = after;
         let mut next = lister.next().await.map_err(Error::SweepFailed)?;
@@ -307,16 +332,27 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             let is_cut_short = !left.read.is_empty() || !left.rest.is_empty();
             if is_cut_short || !is_listed || (out_of_time && next.is_some()) {
                 let images = [also, left.read.as_slice()].concat();
-                return Ok(Ok(Left { sweep_after: done_to, sweep_anew: false, images }));
+                return Ok(Ok(Left {
+                    sweep_after: done_to,
+                    sweep_anew: false,
+                    images,
+                }));
             }
         }
-        match self.work_on(also, &Promised::Nothing, manner, true, told).await {
+        match self
+            .work_on(also, &Promised::Nothing, manner, true, told)
+            .await
+        {
             Ok(left) => {
                 let images = left.all();
                 if images.is_empty() {
                     return Ok(Ok(Left::default()));
                 }
-                Ok(Ok(Left { sweep_after: done_to, sweep_anew: done_to.is_none(), images }))
+                Ok(Ok(Left {
+                    sweep_after: done_to,
+                    sweep_anew: done_to.is_none(),
+                    images,
+                }))
             }
             Err(error) => Ok(Err(error)),
         }
@@ -327,8 +363,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         let observer = self.observer();
         let ids = [request.image];
         let mut seen = std::pin::pin!(observer.images(&ids, &Promised::Nothing));
-        let (allow_list, seen) =
-            tokio::join!(self.rulebooks.fresh(FRESH, &attempts), seen.next());
+        let (allow_list, seen) = tokio::join!(self.rulebooks.fresh(FRESH, &attempts), seen.next());
         let mut told = Told::new(Report::listing_all(), &self.origin);
         let done = match (allow_list, seen) {
             (Err(error), _) => Err(error),
@@ -366,11 +401,16 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         let reconciler = self.reconciler(manner);
         let (retry, reconciler) = (self.retry, &reconciler);
         let begin = move |fresh: Fresh| async move {
-            let attempts =
-                if several { retry.attempts_for(IMAGE_TIMEOUT) } else { retry.attempts() };
+            let attempts = if several {
+                retry.attempts_for(IMAGE_TIMEOUT)
+            } else {
+                retry.attempts()
+            };
             reconciler.by_tags(fresh, &attempts).await
         };
-        crowd.work_on(images, promised, &begin, &mut |done| told.tell(done)).await
+        crowd
+            .work_on(images, promised, &begin, &mut |done| told.tell(done))
+            .await
     }
 
     /// Looks once more at the images that were written by an older policy than the one that holds now.
@@ -387,7 +427,10 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             if told.written.is_empty() || !self.rulebooks.can_change() {
                 return Ok(Vec::new());
             }
-            let now = self.rulebooks.fresh(Duration::ZERO, &self.retry.attempts()).await?;
+            let now = self
+                .rulebooks
+                .fresh(Duration::ZERO, &self.retry.attempts())
+                .await?;
             let again = told.written_otherwise(&now);
             if again.is_empty() {
                 return Ok(Vec::new());
@@ -396,7 +439,10 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
                 return Ok(again);
             }
             told.once_more = true;
-            let left = self.work_on(&again, &Promised::Nothing, manner, true, told).await?.all();
+            let left = self
+                .work_on(&again, &Promised::Nothing, manner, true, told)
+                .await?
+                .all();
             if !left.is_empty() {
                 return Ok(left);
             }
@@ -425,7 +471,9 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             Ending::Finished => Ok(report.answer(self.trigger, self.dry_run, None)),
             Ending::Continues(rest) => Ok(report.answer(self.trigger, self.dry_run, Some(rest))),
             Ending::Failed(rest) => {
-                let answer = report.answer(self.trigger, self.dry_run, rest).only_failed();
+                let answer = report
+                    .answer(self.trigger, self.dry_run, rest)
+                    .only_failed();
                 Err(Error::ImagesFailed(Box::new(answer)))
             }
         }
@@ -436,7 +484,11 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
     fn ending(&self, report: &Report, left: Left, is_sweep: bool) -> Ending {
         let failed = report.failed_count();
         if left.is_empty() {
-            return if failed == 0 { Ending::Finished } else { Ending::Failed(None) };
+            return if failed == 0 {
+                Ending::Finished
+            } else {
+                Ending::Failed(None)
+            };
         }
         let mut images = left.images;
         let known: BTreeSet<ImageId> = images.iter().copied().collect();
@@ -457,17 +509,30 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
 
     fn manner(&self, explain: bool, recheck_policy: bool) -> Manner {
         let recheck_policy = recheck_policy && self.rulebooks.can_change();
-        Manner { dry_run: self.dry_run, explain, recheck_policy }
+        Manner {
+            dry_run: self.dry_run,
+            explain,
+            recheck_policy,
+        }
     }
 
     fn observer(&self) -> Observer<'_, E> {
-        let Settings { tag_prefix, status_tag, rulebook, .. } = &self.warden.settings;
+        let Settings {
+            tag_prefix,
+            status_tag,
+            rulebook,
+            ..
+        } = &self.warden.settings;
         let scope = TagScope {
             prefix: tag_prefix,
             any_tag: rulebook.policy_path.is_some(),
             status_tag: status_tag.as_deref(),
         };
-        Observer { ec2: &self.warden.ec2, retry: self.retry, scope }
+        Observer {
+            ec2: &self.warden.ec2,
+            retry: self.retry,
+            scope,
+        }
     }
 
     fn reconciler(&self, manner: Manner) -> Reconciler<'_, E, K, P> {
@@ -491,7 +556,13 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
 
 impl<'a> Told<'a> {
     fn new(report: Report, origin: &'a Origin) -> Self {
-        Self { report, origin, rulebooks: Vec::new(), written: Vec::new(), once_more: false }
+        Self {
+            report,
+            origin,
+            rulebooks: Vec::new(),
+            written: Vec::new(),
+            once_more: false,
+        }
     }
 
     fn tell(&mut self, reconciled: Reconciled) {
@@ -510,7 +581,10 @@ impl<'a> Told<'a> {
 
     /// Rulebooks are read many times and change rarely: equal ones are kept once.
     fn place_of(&mut self, rulebook: Rc<Rulebook>) -> usize {
-        let known = self.rulebooks.iter().rposition(|known| known.same_rules(&rulebook));
+        let known = self
+            .rulebooks
+            .iter()
+            .rposition(|known| known.same_rules(&rulebook));
         known.unwrap_or_else(|| {
             self.rulebooks.push(rulebook);
             self.rulebooks.len() - 1
@@ -519,7 +593,11 @@ impl<'a> Told<'a> {
 
     /// Takes the images out that another rulebook than this one wrote.
     fn written_otherwise(&mut self, now: &Rulebook) -> Vec<ImageId> {
-        let holds: Vec<bool> = self.rulebooks.iter().map(|known| known.same_rules(now)).collect();
+        let holds: Vec<bool> = self
+            .rulebooks
+            .iter()
+            .map(|known| known.same_rules(now))
+            .collect();
         let mut otherwise = BTreeSet::new();
         self.written.retain(|(id, place)| {
             let still_holds = holds.get(*place).copied().unwrap_or(false);
@@ -534,7 +612,10 @@ impl<'a> Told<'a> {
 
 impl Left {
     fn of_images(images: Vec<ImageId>) -> Self {
-        Self { images, ..Self::default() }
+        Self {
+            images,
+            ..Self::default()
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -546,7 +627,11 @@ impl Left {
         if self.images.len() <= CARRIED_MAX {
             return self;
         }
-        Self { sweep_after: None, sweep_anew: true, images: Vec::new() }
+        Self {
+            sweep_after: None,
+            sweep_anew: true,
+            images: Vec::new(),
+        }
     }
 }
 

@@ -35,7 +35,9 @@ impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let read = serde_json::from_str(&text);
-        Ok(Self(read.map_err(|error| format!("the event is not JSON: {error}"))))
+        Ok(Self(read.map_err(|error| {
+            format!("the event is not JSON: {error}")
+        })))
     }
 }
 
@@ -55,7 +57,11 @@ impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Error::ImagesFailed(answer) => {
-                write!(f, "ImagesFailed: {} failed, see their lines", answer.failed())
+                write!(
+                    f,
+                    "ImagesFailed: {} failed, see their lines",
+                    answer.failed()
+                )
             }
             error => write!(f, "{}: {error}", error.kind()),
         }
@@ -64,7 +70,10 @@ impl fmt::Debug for Failure {
 
 impl From<Failure> for Diagnostic {
     fn from(Failure(error): Failure) -> Self {
-        Self { error_type: error.kind().to_owned(), error_message: error.to_string() }
+        Self {
+            error_type: error.kind().to_owned(),
+            error_message: error.to_string(),
+        }
     }
 }
 
@@ -76,10 +85,16 @@ pub async fn handle<E: Ec2Write, K: Keys, P: Parameters>(
     warden: &Warden<E, K, P>,
     event: LambdaEvent<Payload>,
 ) -> Result<Answer, Failure> {
-    let json = event.payload.0.map_err(|error| Failure(Error::InvalidRequest(error)))?;
+    let json = event
+        .payload
+        .0
+        .map_err(|error| Failure(Error::InvalidRequest(error)))?;
     let time = TimeBudget::until(deadline(&event.context, SystemTime::now()));
     let requests_allowed = !is_events_alias(&event.context.invoked_function_arn);
-    warden.handle(&json, requests_allowed, time).await.map_err(Failure)
+    warden
+        .handle(&json, requests_allowed, time)
+        .await
+        .map_err(Failure)
 }
 
 /// Whether the ARN ends in the alias: `arn:aws:lambda:REGION:ACCOUNT:function:NAME:ALIAS`.
@@ -96,8 +111,14 @@ fn deadline(context: &Context, now: SystemTime) -> Instant {
 /// 1.9.2), simply milliseconds.
 fn time_left(deadline: Duration, now: SystemTime) -> Duration {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let left = if deadline < YEAR { deadline } else { deadline.saturating_sub(since_1970) };
+    let since_1970 = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let left = if deadline < YEAR {
+        deadline
+    } else {
+        deadline.saturating_sub(since_1970)
+    };
     left.min(LAMBDA_TIMEOUT_MAX)
 }
 
@@ -109,10 +130,19 @@ mod tests {
     fn a_deadline_is_a_point_in_time_or_a_duration() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let left = |deadline| time_left(deadline, now);
-        assert_eq!(left(Duration::from_secs(1_800_000_060)), Duration::from_secs(60));
+        assert_eq!(
+            left(Duration::from_secs(1_800_000_060)),
+            Duration::from_secs(60)
+        );
         assert_eq!(left(Duration::from_secs(1_799_999_999)), Duration::ZERO);
-        assert_eq!(left(Duration::from_millis(600_000)), Duration::from_secs(600));
-        assert_eq!(left(Duration::from_millis(u64::MAX)), Duration::from_secs(900));
+        assert_eq!(
+            left(Duration::from_millis(600_000)),
+            Duration::from_secs(600)
+        );
+        assert_eq!(
+            left(Duration::from_millis(u64::MAX)),
+            Duration::from_secs(900)
+        );
     }
 
     #[test]
@@ -120,7 +150,10 @@ mod tests {
         for text in ["{\"ImageId\": ", "{\"Sweep\": {}} x", "{} {}", ""] {
             let body = Value::from(text).to_string();
             let payload: Payload = serde_json::from_str(&body).unwrap();
-            assert!(payload.0.unwrap_err().starts_with("the event is not JSON"), "{text}");
+            assert!(
+                payload.0.unwrap_err().starts_with("the event is not JSON"),
+                "{text}"
+            );
         }
     }
 
@@ -131,7 +164,9 @@ mod tests {
         for other in ["", ":live", ":events2", ":$LATEST", ":42"] {
             assert!(!is_events_alias(&format!("{arn}{other}")), "{other}");
         }
-        assert!(!is_events_alias("arn:aws:lambda:eu-west-1:111122223333:function:events"));
+        assert!(!is_events_alias(
+            "arn:aws:lambda:eu-west-1:111122223333:function:events"
+        ));
         assert!(!is_events_alias(""));
     }
 }

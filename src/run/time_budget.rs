@@ -20,7 +20,10 @@ impl TimeBudget {
     pub fn until(deadline: Instant) -> Self {
         let left = deadline.saturating_duration_since(Instant::now());
         let end = deadline - (left / 10).min(Duration::from_secs(1));
-        Self { last_start: end - (left / 5).min(Duration::from_secs(5)), end }
+        Self {
+            last_start: end - (left / 5).min(Duration::from_secs(5)),
+            end,
+        }
     }
 }
 

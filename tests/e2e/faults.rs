@@ -24,7 +24,7 @@ use crate::world::*;
 const AT_ONCE: usize = 24;
 
 /// How long an invocation lasts in which something goes wrong for good.
-const SHORT: Duration = Duration::from_secs(2);
+const SHORT: Duration = Duration::from_secs(4);
 
 /// How long one may last in which all ends well, on a busy machine.
 const LONG: Duration = Duration::from_secs(25);
@@ -44,13 +44,31 @@ struct Step {
     lacks: &'static [&'static str],
 }
 
-const fn step(name: &'static str, param: Option<&'static str>, lacks: &'static [&'static str]) -> Step {
-    Step { name, action: name, param, skip: 0, lacks }
+const fn step(
+    name: &'static str,
+    param: Option<&'static str>,
+    lacks: &'static [&'static str],
+) -> Step {
+    Step {
+        name,
+        action: name,
+        param,
+        skip: 0,
+        lacks,
+    }
 }
 
-const STEPS: [Step; 12] = [
-    step("GetParametersByPath", None, &["{}", r#"{"Parameters":[{"Name":"/ami-warden/rules"}]}"#]),
-    step("GetParameter", None, &["{}", r#"{"Parameter":{"Name":"/security/allowed"}}"#]),
+const STEPS: [Step; 13] = [
+    step(
+        "GetParametersByPath",
+        None,
+        &["{}", r#"{"Parameters":[{"Name":"/ami-warden/rules"}]}"#],
+    ),
+    step(
+        "GetParameter",
+        None,
+        &["{}", r#"{"Parameter":{"Name":"/security/allowed"}}"#],
+    ),
     step(
         "DescribeImages",
         None,
@@ -72,8 +90,16 @@ const STEPS: [Step; 12] = [
         ],
     ),
     step("DescribeImageAttribute", None, &["launchPermission"]),
-    step("DescribeSnapshots", None, &["snapshotSet", "snapshotId", "encrypted"]),
-    step("GetImageBlockPublicAccessState", None, &["imageBlockPublicAccessState"]),
+    step(
+        "DescribeSnapshots",
+        None,
+        &["snapshotSet", "snapshotId", "encrypted"],
+    ),
+    step(
+        "GetImageBlockPublicAccessState",
+        None,
+        &["imageBlockPublicAccessState"],
+    ),
     Step {
         name: "ModifyImageAttribute description",
         action: "ModifyImageAttribute",
@@ -94,6 +120,13 @@ const STEPS: [Step; 12] = [
         param: Some("LaunchPermission.Add.1.UserId"),
         skip: 0,
         lacks: &["return"],
+    },
+    Step {
+        name: "DescribeImages, after the last write",
+        action: "DescribeImages",
+        param: None,
+        skip: 1,
+        lacks: &["imageState", "tagSet"],
     },
     Step {
         name: "DescribeImageAttribute, read-back",
@@ -134,29 +167,68 @@ fn troubles(step: Step) -> Vec<Trouble> {
         message: None,
     };
     let throttled = || error("RequestLimitExceeded", "ThrottlingException", None);
-    let garbage = |status| FaultKind::Garbage { status, body: "<html><body>It works!</body></html>".to_owned() };
+    let garbage = |status| FaultKind::Garbage {
+        status,
+        body: "<html><body>It works!</body></html>".to_owned(),
+    };
     let mut troubles = Vec::new();
     for (name, kind) in [
         ("throttled", throttled()),
-        ("HTTP 500", error("InternalError", "InternalServerError", Some(500))),
-        ("HTTP 503", error("Unavailable", "ServiceUnavailable", Some(503))),
-        ("connection reset before it was carried out", FaultKind::ResetBefore),
-        ("connection reset after it was carried out", FaultKind::ResetAfter),
+        (
+            "HTTP 500",
+            error("InternalError", "InternalServerError", Some(500)),
+        ),
+        (
+            "HTTP 503",
+            error("Unavailable", "ServiceUnavailable", Some(503)),
+        ),
+        (
+            "connection reset before it was carried out",
+            FaultKind::ResetBefore,
+        ),
+        (
+            "connection reset after it was carried out",
+            FaultKind::ResetAfter,
+        ),
         ("no answer", FaultKind::Hang { ms: None }),
         ("truncated answer", FaultKind::Truncated),
         ("garbage with status 502", garbage(502)),
         ("garbage with status 200", garbage(200)),
     ] {
         // An attempt is given up after ten seconds: once is long enough.
-        let (times, passes) = if matches!(kind, FaultKind::Hang { .. }) { (1, "once") } else { (2, "twice") };
-        troubles.push(Trouble { name: format!("{name}, {passes}"), kind: Some(kind.clone()), times: Some(times) });
-        troubles.push(Trouble { name: format!("{name}, for good"), kind: Some(kind), times: None });
+        let (times, passes) = if matches!(kind, FaultKind::Hang { .. }) {
+            (1, "once")
+        } else {
+            (2, "twice")
+        };
+        troubles.push(Trouble {
+            name: format!("{name}, {passes}"),
+            kind: Some(kind.clone()),
+            times: Some(times),
+        });
+        troubles.push(Trouble {
+            name: format!("{name}, for good"),
+            kind: Some(kind),
+            times: None,
+        });
     }
-    troubles.push(Trouble { name: "connection closed without an answer, once".into(), kind: None, times: Some(1) });
-    troubles.push(Trouble { name: "connection refused from here on".into(), kind: None, times: None });
+    troubles.push(Trouble {
+        name: "connection closed without an answer, once".into(),
+        kind: None,
+        times: Some(1),
+    });
+    troubles.push(Trouble {
+        name: "connection refused from here on".into(),
+        kind: None,
+        times: None,
+    });
     troubles.push(Trouble {
         name: "access denied".into(),
-        kind: Some(error("UnauthorizedOperation", "AccessDeniedException", None)),
+        kind: Some(error(
+            "UnauthorizedOperation",
+            "AccessDeniedException",
+            None,
+        )),
         times: None,
     });
     troubles.push(Trouble {
@@ -166,12 +238,25 @@ fn troubles(step: Step) -> Vec<Trouble> {
     });
     for lack in step.lacks {
         let kind = if step.is_parameter_store() {
-            FaultKind::Garbage { status: 200, body: (*lack).to_owned() }
+            FaultKind::Garbage {
+                status: 200,
+                body: (*lack).to_owned(),
+            }
         } else {
-            FaultKind::Omit { elements: vec![(*lack).to_owned()] }
+            FaultKind::Omit {
+                elements: vec![(*lack).to_owned()],
+            }
         };
-        let name = if step.is_parameter_store() { format!("answer `{lack}`") } else { format!("answer without `{lack}`") };
-        troubles.push(Trouble { name, kind: Some(kind), times: None });
+        let name = if step.is_parameter_store() {
+            format!("answer `{lack}`")
+        } else {
+            format!("answer without `{lack}`")
+        };
+        troubles.push(Trouble {
+            name,
+            kind: Some(kind),
+            times: None,
+        });
     }
     troubles
 }
@@ -195,9 +280,17 @@ fn world() -> World {
 
 /// An image that makes the function use every call: all three attributes, public, a group, and a status tag to be set or removed.
 fn furnish(emulator: &Emulator, step: Step) {
-    emulator.put_parameter("/security/allowed", "444455556666,222233334444", ParameterType::StringList);
+    emulator.put_parameter(
+        "/security/allowed",
+        "444455556666,222233334444",
+        ParameterType::StringList,
+    );
     emulator.put_parameter("/ami-warden/groups/team", BOB, ParameterType::StringList);
-    emulator.put_parameter("/ami-warden/rules", r#"[{"Match": {}, "ImdsSupport": "v2.0"}]"#, ParameterType::String);
+    emulator.put_parameter(
+        "/ami-warden/rules",
+        r#"[{"Match": {}, "ImdsSupport": "v2.0"}]"#,
+        ParameterType::String,
+    );
     let image = share("444455556666 @team all").tag("ami-warden:description", "as wanted");
     // A tag with a typing mistake has to be told of in the status tag; without one a former status goes.
     emulator.add(if step.name == "CreateTags" {
@@ -217,7 +310,9 @@ fn done(image: &Image, step: Step) -> Vec<&'static str> {
         done.push("imdsSupport");
     }
     match image.grantees().as_slice() {
-        [bob, alice, all] if bob == BOB && alice == ALICE && all == "all" => done.push("launchPermission"),
+        [bob, alice, all] if bob == BOB && alice == ALICE && all == "all" => {
+            done.push("launchPermission")
+        }
         [] => {}
         other => panic!("nobody asked for {other:?}"),
     }
@@ -243,19 +338,35 @@ fn run(function: &mut Function, step: Step, trouble: &Trouble, service: Option<&
             None => fault.forever(),
         });
     }
-    let passes = trouble.times.is_some() || matches!(trouble.kind, Some(FaultKind::Error { status: None, .. }));
-    let time = if passes && !trouble.name.contains("for good") { LONG } else { SHORT };
+    let passes = trouble.times.is_some()
+        || matches!(trouble.kind, Some(FaultKind::Error { status: None, .. }));
+    let time = if passes && !trouble.name.contains("for good") {
+        LONG
+    } else {
+        SHORT
+    };
     let began = Instant::now();
     let answered = function.invoke_for(time, &event("ami-available").to_string());
 
     let image = function.emulator.image(IMAGE).unwrap();
     let done = done(&image, step);
     // Nobody is let in before the rest is right.
-    assert!(image.grantees().is_empty() || done.starts_with(&["description", "imdsSupport"]), "{step:?} {trouble:?}");
-    let tries = function.emulator.calls().iter().filter(|call| step.is(call)).count() - step.skip as usize;
+    assert!(
+        image.grantees().is_empty() || done.starts_with(&["description", "imdsSupport"]),
+        "{step:?} {trouble:?}"
+    );
+    let tries = function
+        .emulator
+        .calls()
+        .iter()
+        .filter(|call| step.is(call))
+        .count()
+        - step.skip as usize;
     let tries = match (&trouble.kind, trouble.times) {
         // How often depends on the clock.
-        (Some(kind), None) if tries > 1 && !matches!(kind, FaultKind::Omit { .. }) => "until the time is up".to_owned(),
+        (Some(kind), None) if tries > 1 && !matches!(kind, FaultKind::Omit { .. }) => {
+            "until the time is up".to_owned()
+        }
         (Some(FaultKind::Omit { .. }), None) if tries > 3 => "until the time is up".to_owned(),
         // What never arrived was not counted.
         (None, Some(times)) => (tries + times as usize).to_string(),
@@ -264,7 +375,9 @@ fn run(function: &mut Function, step: Step, trouble: &Trouble, service: Option<&
     };
     let (event, outcome) = match answered {
         Ok(answer) => ("finished", outcome_of(&only_entry(&answer))),
-        Err(failed) if failed.error_type == "ImagesFailed" => ("kept", outcome_of(&only_entry(&failed.answer()))),
+        Err(failed) if failed.error_type == "ImagesFailed" => {
+            ("kept", outcome_of(&only_entry(&failed.answer())))
+        }
         Err(failed) => ("kept", failed.error_type),
     };
     let row = Row {
@@ -279,7 +392,10 @@ fn run(function: &mut Function, step: Step, trouble: &Trouble, service: Option<&
     };
     // An answer that lacks what it need not have is EC2's word. Everything else either is done or is brought again.
     let lies = matches!(trouble.kind, Some(FaultKind::Omit { .. }));
-    assert!(lies || event == "kept" || done.len() == ALL_DONE, "{step:?} {trouble:?}: {row:?}");
+    assert!(
+        lies || event == "kept" || done.len() == ALL_DONE,
+        "{step:?} {trouble:?}: {row:?}"
+    );
 
     // Brought again when all is well, or looked at by the next sweep, the image ends as wanted.
     function.emulator.clear_faults();
@@ -287,11 +403,20 @@ fn run(function: &mut Function, step: Step, trouble: &Trouble, service: Option<&
         gone.back();
     }
     function.emulator.take_calls();
-    function.invoke_for(LONG, &self::event("ami-available").to_string()).unwrap();
+    function
+        .invoke_for(LONG, &self::event("ami-available").to_string())
+        .unwrap();
     let after = function.emulator.image(IMAGE).unwrap();
-    assert_eq!(self::done(&after, step).len(), ALL_DONE, "{step:?} {trouble:?}: {after:?}");
+    assert_eq!(
+        self::done(&after, step).len(),
+        ALL_DONE,
+        "{step:?} {trouble:?}: {after:?}"
+    );
     let changed = function.emulator.writes().len();
-    assert!(changed + done.len() == ALL_DONE, "{step:?} {trouble:?}: {changed} changes after {done:?}");
+    assert!(
+        changed + done.len() == ALL_DONE,
+        "{step:?} {trouble:?}: {changed} changes after {done:?}"
+    );
     row
 }
 
@@ -300,12 +425,18 @@ fn outcome_of(entry: &Value) -> String {
     for reason in [&entry["Reason"], &entry["Error"]["Code"]] {
         outcome.extend(reason.as_str().map(|reason| format!(" ({reason})")));
     }
-    let refused: Vec<_> = codes(entry).into_iter().filter(|code| code != "invalid-directive").collect();
+    let refused: Vec<_> = codes(entry)
+        .into_iter()
+        .filter(|code| code != "invalid-directive")
+        .collect();
     if !refused.is_empty() {
         let _ = write!(outcome, ", refused: {}", refused.join(", "));
     }
     let changes = entry["Changes"].as_array().unwrap();
-    if changes.iter().any(|change| change["Confirmed"] == json!(false)) {
+    if changes
+        .iter()
+        .any(|change| change["Confirmed"] == json!(false))
+    {
         outcome += ", not confirmed";
     }
     outcome
@@ -313,11 +444,22 @@ fn outcome_of(entry: &Value) -> String {
 
 #[test]
 fn every_fault_of_every_call_ends_as_wanted_or_keeps_the_event() {
-    let cases: Vec<(Step, Trouble)> =
-        STEPS.iter().flat_map(|step| troubles(*step).into_iter().map(move |trouble| (*step, trouble))).collect();
+    let cases: Vec<(Step, Trouble)> = STEPS
+        .iter()
+        .flat_map(|step| {
+            troubles(*step)
+                .into_iter()
+                .map(move |trouble| (*step, trouble))
+        })
+        .collect();
     // What takes long goes first: an answer that is waited for, then whatever takes all its time.
     let mut order: Vec<usize> = (0..cases.len()).collect();
-    order.sort_by_key(|index| (cases[*index].1.name != "no answer, once", cases[*index].1.times.is_some()));
+    order.sort_by_key(|index| {
+        (
+            cases[*index].1.name != "no answer, once",
+            cases[*index].1.times.is_some(),
+        )
+    });
     let queue = Mutex::new(VecDeque::from(order));
     let rows = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
@@ -325,10 +467,17 @@ fn every_fault_of_every_call_ends_as_wanted_or_keeps_the_event() {
             scope.spawn(|| {
                 let mut warm = None;
                 loop {
-                    let Some(index) = queue.lock().unwrap().pop_front() else { return };
+                    let Some(index) = queue.lock().unwrap().pop_front() else {
+                        return;
+                    };
                     let (step, trouble) = &cases[index];
                     let row = if trouble.kind.is_some() {
-                        run(warm.get_or_insert_with(|| warm_up(world())), *step, trouble, None)
+                        run(
+                            warm.get_or_insert_with(|| warm_up(world())),
+                            *step,
+                            trouble,
+                            None,
+                        )
                     } else {
                         without_service(*step, trouble)
                     };
@@ -353,7 +502,9 @@ fn every_fault_of_every_call_ends_as_wanted_or_keeps_the_event() {
 fn warm_up(world: World) -> Function {
     let mut function = world.start();
     furnish(&function.emulator, STEPS[0]);
-    function.invoke_for(LONG, &event("ami-available").to_string()).unwrap();
+    function
+        .invoke_for(LONG, &event("ami-available").to_string())
+        .unwrap();
     function
 }
 
@@ -406,8 +557,13 @@ impl Gone {
     }
 
     fn serve(&self) {
-        let (listener, armed, address) = (Arc::clone(&self.listener), Arc::clone(&self.armed), self.emulator);
-        let (connections, step, for_good, mut seen) = (Arc::clone(&self.connections), self.step, self.for_good, 0);
+        let (listener, armed, address) = (
+            Arc::clone(&self.listener),
+            Arc::clone(&self.armed),
+            self.emulator,
+        );
+        let (connections, step, for_good, mut seen) =
+            (Arc::clone(&self.connections), self.step, self.for_good, 0);
         let seen = Arc::new(Mutex::new(move || {
             seen += 1;
             seen == step.skip + 1 || (for_good && seen > step.skip)
@@ -426,11 +582,18 @@ impl Gone {
                     continue;
                 };
                 stream.set_nonblocking(false).unwrap();
-                connections.lock().unwrap().push(stream.try_clone().unwrap());
+                connections
+                    .lock()
+                    .unwrap()
+                    .push(stream.try_clone().unwrap());
                 let (listener, connections) = (Arc::clone(&listener), Arc::clone(&connections));
                 let (armed, seen) = (Arc::clone(&armed), Arc::clone(&seen));
                 std::thread::spawn(move || {
-                    let closes = |request: &str| armed.load(Ordering::SeqCst) && step.is_in(request) && (seen.lock().unwrap())();
+                    let closes = |request: &str| {
+                        armed.load(Ordering::SeqCst)
+                            && step.is_in(request)
+                            && (seen.lock().unwrap())()
+                    };
                     if pass_on(stream, address, closes).is_some() && for_good {
                         // What was sent at the same time is answered first; otherwise the outcome depends on who is faster.
                         std::thread::sleep(Duration::from_millis(300));
@@ -469,7 +632,9 @@ fn pass_on(client: TcpStream, emulator: SocketAddr, closes: impl Fn(&str) -> boo
             return Some(());
         }
         to_server.write_all(request.as_bytes()).ok()?;
-        to_client.write_all(message(&mut from_server)?.as_bytes()).ok()?;
+        to_client
+            .write_all(message(&mut from_server)?.as_bytes())
+            .ok()?;
     }
 }
 
@@ -500,7 +665,7 @@ fn document(cases: &[(Step, Trouble)], rows: &BTreeMap<usize, Row>) -> String {
          makes, times everything that can go wrong with it, against the built function over HTTP.\n\n\
          The image has a tag for each attribute, asks to be public, uses a group of the policy, and has a status tag to be set \
          (`CreateTags`) or removed (`DeleteTags`).\n\n\
-         * **Tries**: how often the call was made; `DescribeImageAttribute` is made once more to read back.\n\
+         * **Tries**: how often the call was made; `DescribeImages` and `DescribeImageAttribute` are made once more after the last write.\n\
          * **Event**: *finished*, or *kept*: the invocation failed, so Lambda brings the event again, twice, and then puts it into the \
          dead-letter queue.\n\
          * **Done**: what of the wanted is there when the invocation ends. Access is given only when description and IMDS support are right.\n\n\
@@ -521,8 +686,22 @@ fn document(cases: &[(Step, Trouble)], rows: &BTreeMap<usize, Row>) -> String {
             }
             index += 1;
         }
-        for (names, Row { outcome, tries, event, done }) in groups {
-            let _ = writeln!(text, "| {} | {} | {outcome} | {tries} | {event} | {done} |", step.name, names.join("; "));
+        for (
+            names,
+            Row {
+                outcome,
+                tries,
+                event,
+                done,
+            },
+        ) in groups
+        {
+            let _ = writeln!(
+                text,
+                "| {} | {} | {outcome} | {tries} | {event} | {done} |",
+                step.name,
+                names.join("; ")
+            );
         }
     }
     text
@@ -536,7 +715,13 @@ fn compare(name: &str, text: &str) {
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     for (written, expected) in written.lines().zip(text.lines()) {
-        assert_eq!(written, expected, "docs/{name} is out of date: UPDATE_DOCS=1 writes it");
+        assert_eq!(
+            written, expected,
+            "docs/{name} is out of date: UPDATE_DOCS=1 writes it"
+        );
     }
-    assert!(written == text, "docs/{name} is out of date: UPDATE_DOCS=1 writes it");
+    assert!(
+        written == text,
+        "docs/{name} is out of date: UPDATE_DOCS=1 writes it"
+    );
 }

@@ -811,8 +811,8 @@ fn only_accounts_may_copy_and_a_value_that_does_not_parse_changes_nothing() {
             "\"=\" is not possible in a copy permission",
         ),
         ("=", "\"=\" is not possible in a copy permission"),
-        ("444455556666 all", "\"all\" stands for all"),
-        ("-all", "\"-all\" stands for all"),
+        ("444455556666 all", "\"all\" is not an account"),
+        ("-all", "\"-all\" is not an account"),
         (
             &format!("{ALICE} {ORGANIZATION}"),
             "EC2 gives the copy permission to accounts only",

@@ -49,7 +49,10 @@ impl World {
             ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
             ("AWS_ENDPOINT_URL", &emulator.url()),
         ];
-        let vars = vars.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let vars = vars
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
         Self { emulator, vars }
     }
 
@@ -67,13 +70,21 @@ impl World {
 
     /// Settings under which everything may be added.
     pub fn permissive(self) -> Self {
-        self.setting("ALLOW_PUBLIC", "true").setting("ALLOWED_GRANTEES", "*")
+        self.setting("ALLOW_PUBLIC", "true")
+            .setting("ALLOWED_GRANTEES", "*")
     }
 
     /// Starts the function.
     pub fn start(self) -> Function {
         let log = Arc::new(Mutex::new(Vec::new()));
-        let Sandbox { process, server, runtime_api, events, answered, readers } = Sandbox::launch(&self.vars, &log);
+        let Sandbox {
+            process,
+            server,
+            runtime_api,
+            events,
+            answered,
+            readers,
+        } = Sandbox::launch(&self.vars, &log);
         Function {
             emulator: self.emulator,
             vars: self.vars,
@@ -118,18 +129,34 @@ impl Sandbox {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let readers = vec![collect(process.stdout.take().unwrap(), log), collect(process.stderr.take().unwrap(), log)];
-        Self { process, server, runtime_api, events, answered, readers }
+        let readers = vec![
+            collect(process.stdout.take().unwrap(), log),
+            collect(process.stderr.take().unwrap(), log),
+        ];
+        Self {
+            process,
+            server,
+            runtime_api,
+            events,
+            answered,
+            readers,
+        }
     }
 }
 
 /// The function's binary: the one named by `AMI_WARDEN_BINARY`, or the one built beside the tests.
 fn binary() -> String {
     let built = option_env!("CARGO_BIN_EXE_ami-warden").map(ToOwned::to_owned);
-    std::env::var("AMI_WARDEN_BINARY").ok().or(built).unwrap_or_else(|| panic!("AMI_WARDEN_BINARY names no binary"))
+    std::env::var("AMI_WARDEN_BINARY")
+        .ok()
+        .or(built)
+        .unwrap_or_else(|| panic!("AMI_WARDEN_BINARY names no binary"))
 }
 
-fn collect(stream: impl std::io::Read + Send + 'static, log: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+fn collect(
+    stream: impl std::io::Read + Send + 'static,
+    log: &Arc<Mutex<Vec<String>>>,
+) -> JoinHandle<()> {
     let log = Arc::clone(log);
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
@@ -141,15 +168,29 @@ fn collect(stream: impl std::io::Read + Send + 'static, log: &Arc<Mutex<Vec<Stri
 /// The Lambda Runtime API: <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 fn serve(server: &Server, next: &Receiver<Invocation>, answers: &Sender<Answered>) {
     for mut request in server.incoming_requests() {
-        let header = |name: &str, value: &str| Header::from_bytes(name.as_bytes(), value.as_bytes()).unwrap();
+        let header = |name: &str, value: &str| {
+            Header::from_bytes(name.as_bytes(), value.as_bytes()).unwrap()
+        };
         let path = request.url().to_owned();
-        match (request.method(), path.rsplit('/').next().unwrap_or_default()) {
+        match (
+            request.method(),
+            path.rsplit('/').next().unwrap_or_default(),
+        ) {
             (Method::Get, "next") => {
                 let Ok(invocation) = next.recv() else { return };
                 let response = Response::from_string(invocation.event)
-                    .with_header(header("lambda-runtime-aws-request-id", &invocation.request_id))
-                    .with_header(header("lambda-runtime-deadline-ms", &invocation.deadline_ms.to_string()))
-                    .with_header(header("lambda-runtime-invoked-function-arn", &invocation.function_arn));
+                    .with_header(header(
+                        "lambda-runtime-aws-request-id",
+                        &invocation.request_id,
+                    ))
+                    .with_header(header(
+                        "lambda-runtime-deadline-ms",
+                        &invocation.deadline_ms.to_string(),
+                    ))
+                    .with_header(header(
+                        "lambda-runtime-invoked-function-arn",
+                        &invocation.function_arn,
+                    ));
                 let _ = request.respond(response);
             }
             (Method::Post, kind @ ("response" | "error")) => {
@@ -160,7 +201,10 @@ fn serve(server: &Server, next: &Receiver<Invocation>, answers: &Sender<Answered
                 let _ = request.respond(Response::empty(202));
                 let _ = answers.send(if failed {
                     let text = |key: &str| body[key].as_str().unwrap().to_owned();
-                    Err(Failed { error_type: text("errorType"), error_message: text("errorMessage") })
+                    Err(Failed {
+                        error_type: text("errorType"),
+                        error_message: text("errorMessage"),
+                    })
                 } else {
                     Ok(body)
                 });
@@ -224,13 +268,22 @@ impl Function {
     /// Invokes the function with this much time and any text for an event.
     pub fn invoke_for(&mut self, time: Duration, event: &str) -> Answered {
         let deadline = SystemTime::now() + time;
-        self.invoke_until(deadline.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis(), event)
+        self.invoke_until(
+            deadline
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap()
+                .as_millis(),
+            event,
+        )
     }
 
     /// Invokes the function with this text for a deadline.
     pub fn invoke_until(&mut self, deadline_ms: u128, event: &str) -> Answered {
         self.begin(deadline_ms, event);
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+        let since_1970 = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_millis();
         let left = u64::try_from(deadline_ms.saturating_sub(since_1970)).unwrap_or_default();
         self.answered
             .recv_timeout(PATIENCE + Duration::from_millis(left))
@@ -242,16 +295,35 @@ impl Function {
         self.invocations += 1;
         let request_id = format!("request-{}", self.invocations);
         let events = self.events.as_ref().unwrap();
-        let alias = self.alias.as_ref().map(|alias| format!(":{alias}")).unwrap_or_default();
+        let alias = self
+            .alias
+            .as_ref()
+            .map(|alias| format!(":{alias}"))
+            .unwrap_or_default();
         let function_arn = format!("{FUNCTION_ARN}{alias}");
-        events.send(Invocation { event: event.to_owned(), request_id, deadline_ms, function_arn }).unwrap();
+        events
+            .send(Invocation {
+                event: event.to_owned(),
+                request_id,
+                deadline_ms,
+                function_arn,
+            })
+            .unwrap();
     }
 
     /// Kills the process, as when a sandbox is lost, and starts a fresh one beside the same EC2.
     pub fn crash(&mut self) {
         self.end();
-        let Sandbox { process, server, runtime_api, events, answered, readers } = Sandbox::launch(&self.vars, &self.log);
-        (self.process, self.server, self.answered, self.readers) = (process, server, answered, readers);
+        let Sandbox {
+            process,
+            server,
+            runtime_api,
+            events,
+            answered,
+            readers,
+        } = Sandbox::launch(&self.vars, &self.log);
+        (self.process, self.server, self.answered, self.readers) =
+            (process, server, answered, readers);
         (self.runtime_api, self.events) = (Some(runtime_api), Some(events));
     }
 
@@ -285,7 +357,11 @@ impl Function {
     pub fn logged(&self, fits: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..200 {
             let lines = self.log();
-            if let Some(line) = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).find(|line| fits(line)) {
+            if let Some(line) = lines
+                .iter()
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .find(|line| fits(line))
+            {
                 return line;
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -322,9 +398,18 @@ impl Function {
 
     #[allow(dead_code)] // for the benchmarks
     fn memory_of(&self, field: &str) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let memory = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-        memory.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let memory = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .unwrap();
+        memory
+            .trim()
+            .trim_end_matches(" kB")
+            .parse::<f64>()
+            .unwrap()
+            / 1024.0
     }
 
     /// The requests since the last time, in their order, as `Action Name=value …` without what every request of its kind holds.
@@ -333,7 +418,11 @@ impl Function {
             .take_calls()
             .iter()
             .map(|call| {
-                let params = call.params.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
+                let params = call
+                    .params
+                    .iter()
+                    .map(|(name, value)| format!(" {name}={value}"))
+                    .collect::<String>();
                 format!("{}{params}", call.action)
             })
             .collect()
@@ -364,7 +453,10 @@ impl Drop for Function {
 /// An event of the `events` folder.
 pub fn event(name: &str) -> Value {
     let path = format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(&std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))).unwrap()
+    serde_json::from_str(
+        &std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}")),
+    )
+    .unwrap()
 }
 
 /// The entry of an answer about one image.
@@ -381,13 +473,24 @@ pub fn only_entry(answer: &Value) -> Value {
 pub fn refusals(entry: &Value) -> Vec<(String, String, String)> {
     let text = |refusal: &Value, key: &str| refusal[key].as_str().unwrap().to_owned();
     let refusals = entry["Refusals"].as_array().unwrap().iter();
-    refusals.map(|refusal| (text(refusal, "Attribute"), text(refusal, "Code"), text(refusal, "Resource"))).collect()
+    refusals
+        .map(|refusal| {
+            (
+                text(refusal, "Attribute"),
+                text(refusal, "Code"),
+                text(refusal, "Resource"),
+            )
+        })
+        .collect()
 }
 
 /// The codes of an entry's refusals.
 #[track_caller]
 pub fn codes(entry: &Value) -> Vec<String> {
-    refusals(entry).into_iter().map(|(_, code, _)| code).collect()
+    refusals(entry)
+        .into_iter()
+        .map(|(_, code, _)| code)
+        .collect()
 }
 
 /// The image of most tests, with a launch-permission directive.
@@ -397,7 +500,9 @@ pub fn share(value: &str) -> Image {
 
 /// The request that reads an image by its id.
 pub fn describe(image: &str) -> String {
-    format!("DescribeImages Filter.1.Name=image-id Filter.1.Value.1={image} IncludeDisabled=true Owner.1=self")
+    format!(
+        "DescribeImages Filter.1.Name=image-id Filter.1.Value.1={image} IncludeDisabled=true Owner.1=self"
+    )
 }
 
 /// The request that reads an image's launch permissions.
@@ -423,7 +528,11 @@ pub const UNIT: &str = "arn:aws:organizations::111122223333:ou/o-exampleorgid/ou
 
 /// The request that reads snapshots by their ids.
 pub fn describe_snapshots(ids: &[&str]) -> String {
-    let values = ids.iter().enumerate().map(|(index, id)| format!(" Filter.1.Value.{}={id}", index + 1)).collect::<String>();
+    let values = ids
+        .iter()
+        .enumerate()
+        .map(|(index, id)| format!(" Filter.1.Value.{}={id}", index + 1))
+        .collect::<String>();
     format!("DescribeSnapshots Filter.1.Name=snapshot-id{values}")
 }
 
@@ -436,12 +545,25 @@ pub fn get_block_public_access() -> String {
 pub fn modify<const N: usize>(image: &str, params: [(&str, &str); N]) -> String {
     let mut params = BTreeMap::from(params);
     params.insert("ImageId", image);
-    format!("ModifyImageAttribute{}", params.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>())
+    format!(
+        "ModifyImageAttribute{}",
+        params
+            .iter()
+            .map(|(name, value)| format!(" {name}={value}"))
+            .collect::<String>()
+    )
 }
 
 /// The requests of an image with one snapshot that asks to be public, in two steps.
 pub fn reads_before_public(image: &str, snapshot: &str) -> [Vec<String>; 2] {
-    [vec![describe(image)], vec![describe_permissions(image), describe_snapshots(&[snapshot]), get_block_public_access()]]
+    [
+        vec![describe(image)],
+        vec![
+            describe_permissions(image),
+            describe_snapshots(&[snapshot]),
+            get_block_public_access(),
+        ],
+    ]
 }
 
 /// Asserts requests step by step. Those of one step go out together, so they arrive in any order.
@@ -463,7 +585,10 @@ pub fn assert_steps(mut requests: Vec<String>, steps: impl IntoIterator<Item = V
 pub fn refusal_message(entry: &Value, code: &str) -> String {
     let refusals = entry["Refusals"].as_array().unwrap();
     let refusal = refusals.iter().find(|refusal| refusal["Code"] == code);
-    refusal.unwrap_or_else(|| panic!("no {code}: {entry:#}"))["Message"].as_str().unwrap().to_owned()
+    refusal.unwrap_or_else(|| panic!("no {code}: {entry:#}"))["Message"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 impl Failed {

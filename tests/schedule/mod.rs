@@ -55,10 +55,19 @@ const WAIT_MAX: Duration = Duration::from_secs(40);
 /// EC2 shows a change of tags after so many more reads at the latest.
 const HIDDEN_WAITS_MAX: usize = 2;
 
-/// One thing that people do.
+/// The parts of the account that calls read and change one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Image,
+    Launch,
+    Parameters,
+}
+
+/// One thing that people do, and the parts that it may change.
 #[derive(Clone, Copy)]
 pub struct Doing {
     pub name: &'static str,
+    pub parts: &'static [Part],
     pub act: fn(&mut Account),
 }
 
@@ -88,6 +97,8 @@ pub struct Scene {
     pub account: Account,
     pub doings: Vec<Doing>,
     pub cues: Vec<Cue>,
+    /// The parts that invocations may change.
+    pub written: &'static [Part],
     /// So many calls are held up until everything that was read is too old.
     pub held_up: usize,
     /// So many writes end with one of these faults.
@@ -274,7 +285,7 @@ impl Knowledge {
 struct Prints {
     image: u64,
     launch: u64,
-    rest: u64,
+    parameters: u64,
 }
 
 impl Prints {
@@ -282,20 +293,36 @@ impl Prints {
         let truth = account.history[account.history.len() - 1 - back].as_ref();
         let image = hash(&truth.map(|truth| format!("{:?}", truth.image)));
         let launch = hash(&truth.map(|truth| &truth.launch));
-        let copy = truth.map(|truth| &truth.copy);
         Self {
             image,
             launch,
-            rest: hash(&(copy, &account.parameters)),
+            parameters: hash(&account.parameters),
         }
     }
 
-    fn read_by(self, operation: &str) -> u64 {
-        match operation {
-            "DescribeImages" | "DescribeImages (list)" => self.image,
-            "DescribeImageAttribute" => self.launch,
-            _ => self.rest,
+    fn of_part(self, part: Part) -> u64 {
+        match part {
+            Part::Image => self.image,
+            Part::Launch => self.launch,
+            Part::Parameters => self.parameters,
         }
+    }
+
+    /// Whether both are the same but for these parts.
+    fn differs_only_in(self, other: Self, parts: &[Part]) -> bool {
+        let all = [Part::Image, Part::Launch, Part::Parameters];
+        all.iter()
+            .all(|part| parts.contains(part) || self.of_part(*part) == other.of_part(*part))
+    }
+}
+
+/// The part that a call reads; `None` for a write.
+fn part_read_by(operation: &str) -> Option<Part> {
+    match operation {
+        "DescribeImages" | "DescribeImages (list)" => Some(Part::Image),
+        "DescribeImageAttribute" => Some(Part::Launch),
+        "GetParametersByPath" => Some(Part::Parameters),
+        _ => None,
     }
 }
 
@@ -550,7 +577,51 @@ impl<'a> Run<'a> {
         self.invocations[owner] = Invocation::Done { event, succeeded };
     }
 
+    /// A choice that makes no difference when it is taken: nobody can change any more what the call
+    /// reads, or an invocation only begins. It is taken at once, and schedules that differ in its
+    /// place count as one. Not while a hold-up may come, which makes reads old.
+    fn free_choice(&self) -> Option<Choice> {
+        if self.held_up < self.scene.held_up {
+            return None;
+        }
+        for (owner, invocation) in self.invocations.iter().enumerate() {
+            let is_due = self.scene.cues[owner].after <= self.done;
+            if is_due && matches!(invocation, Invocation::ToCome) {
+                return Some(Choice::Begin(owner));
+            }
+        }
+        let tickets = self.desk.tickets.borrow();
+        let free = tickets
+            .iter()
+            .find(|ticket| match part_read_by(ticket.operation) {
+                Some(part) => self.is_settled(part, ticket.owner),
+                None => false,
+            });
+        free.map(|ticket| Choice::Carry(ticket.id))
+    }
+
+    /// Whether nobody but this invocation can change the part any more.
+    fn is_settled(&self, part: Part, owner: usize) -> bool {
+        let to_come = &self.scene.doings[self.done..];
+        if to_come.iter().any(|doing| doing.parts.contains(&part)) {
+            return false;
+        }
+        if part == Part::Image && self.hidden.is_some() {
+            return false;
+        }
+        let is_over = |invocation: &Invocation| matches!(invocation, Invocation::Done { .. });
+        let mut others = self
+            .invocations
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != owner);
+        !self.scene.written.contains(&part) || others.all(|(_, other)| is_over(other))
+    }
+
     fn choices(&self) -> Vec<Choice> {
+        if let Some(free) = self.free_choice() {
+            return vec![free];
+        }
         let tickets = self.desk.tickets.borrow();
         let mut choices: Vec<Choice> = tickets
             .iter()
@@ -605,7 +676,7 @@ impl<'a> Run<'a> {
             Choice::Do => self.act(),
             Choice::Show => {
                 self.hidden = None;
-                self.take_prints();
+                self.take_prints(&[]);
                 self.trace.push("EC2 shows it".to_owned());
             }
             Choice::Wait => self.wait().await,
@@ -675,7 +746,8 @@ impl<'a> Run<'a> {
             self.prints.0
         };
         let time = self.desk.start.elapsed().as_millis();
-        let answer = (time, operation, hash(&(fault, prints.read_by(operation))));
+        let read = part_read_by(operation).map(|part| prints.of_part(part));
+        let answer = (time, operation, hash(&(fault, read)));
         self.desk.known.borrow_mut()[owner].learn(answer, &account, back, fault);
         drop(account);
         let is_write = write.is_some();
@@ -694,7 +766,7 @@ impl<'a> Run<'a> {
         drop(turn.send(fate));
         if is_write {
             self.poll(owner);
-            self.take_prints();
+            self.take_prints(self.scene.written);
         }
     }
 
@@ -704,16 +776,19 @@ impl<'a> Run<'a> {
             .map_or(0, |hidden| account.history.len() - hidden)
     }
 
-    fn take_prints(&mut self) {
+    /// Takes prints after a change of these parts.
+    fn take_prints(&mut self, parts: &[Part]) {
         let account = self.account.borrow();
-        self.prints = (
-            Prints::of(&account, 0),
-            Prints::of(&account, self.back(&account)),
+        let now = Prints::of(&account, 0);
+        assert!(
+            now.differs_only_in(self.prints.0, parts),
+            "changed more than {parts:?}"
         );
+        self.prints = (now, Prints::of(&account, self.back(&account)));
     }
 
     fn act(&mut self) {
-        let Doing { name, act } = self.scene.doings[self.done];
+        let Doing { name, parts, act } = self.scene.doings[self.done];
         self.trace.push(format!("people: {name}"));
         self.done += 1;
         let mut account = self.account.borrow_mut();
@@ -723,7 +798,7 @@ impl<'a> Run<'a> {
         act(&mut account);
         self.images.push(account.now().image.clone());
         drop(account);
-        self.take_prints();
+        self.take_prints(parts);
     }
 
     /// Time passes until an invocation goes on.
@@ -765,7 +840,6 @@ impl<'a> Run<'a> {
                 .map(|at| format!("{:?}", account.history[at - 1])),
         ));
         let now = self.desk.start.elapsed().as_millis();
-        let bucket: u128 = std::env::var("BUCKET").map_or(1, |b| b.parse().unwrap());
         let counters = [
             self.done,
             self.hidden_waits,
@@ -783,8 +857,11 @@ impl<'a> Run<'a> {
             };
             let calls = tickets.iter().filter(|ticket| ticket.owner == owner);
             let calls: Vec<_> = calls.map(|call| (call.operation, &call.write)).collect();
-            let answers: Vec<_> =
-                known.answers.iter().map(|(at, op, h)| ((now - at) / bucket, op, h)).collect();
+            let answers: Vec<_> = known
+                .answers
+                .iter()
+                .map(|(at, op, h)| ((now - at) / 1000, op, h))
+                .collect();
             parts.push(hash(&(state, answers, calls)));
         }
         u128::from(hash(&(0, &parts))) << 64 | u128::from(hash(&(1, &parts)))

@@ -125,7 +125,13 @@ impl LaunchPermissionChange {
         let mut after = current.clone();
         after.extend(add.iter().cloned());
         after.retain(|grantee| !remove.contains(grantee));
-        Some(Self { add, remove, before: current.clone(), after, exact })
+        Some(Self {
+            add,
+            remove,
+            before: current.clone(),
+            after,
+            exact,
+        })
     }
 
     /// The removals alone, if they make sense without the additions.
@@ -134,7 +140,12 @@ impl LaunchPermissionChange {
         if self.exact {
             return None;
         }
-        Self::new(&self.before, LaunchPermissions::new(), self.remove.clone(), false)
+        Self::new(
+            &self.before,
+            LaunchPermissions::new(),
+            self.remove.clone(),
+            false,
+        )
     }
 
     /// Whether it makes the image public.
@@ -190,11 +201,18 @@ mod tests {
 
     #[test]
     fn copy_permissions_go_in_calls_of_at_most_500_accounts() {
-        let accounts: CopyPermissions =
-            (0..1001).map(|number| format!("{number:012}").parse().unwrap()).collect();
+        let accounts: CopyPermissions = (0..1001)
+            .map(|number| format!("{number:012}").parse().unwrap())
+            .collect();
         let calls: Vec<_> =
             CopyPermissionChange::calls("snap-1", Direction::Add, &accounts).collect();
-        assert_eq!(calls.iter().map(|call| call.accounts.len()).collect::<Vec<_>>(), [500, 500, 1]);
+        assert_eq!(
+            calls
+                .iter()
+                .map(|call| call.accounts.len())
+                .collect::<Vec<_>>(),
+            [500, 500, 1]
+        );
         let all: CopyPermissions = calls.into_iter().flat_map(|call| call.accounts).collect();
         assert_eq!(all, accounts);
         assert_eq!(

@@ -21,8 +21,14 @@ pub enum Severity {
 
 impl Severity {
     /// Every severity, from the lowest.
-    pub const ALL: [Self; 6] =
-        [Self::None, Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical];
+    pub const ALL: [Self; 6] = [
+        Self::None,
+        Self::Informational,
+        Self::Low,
+        Self::Medium,
+        Self::High,
+        Self::Critical,
+    ];
 
     /// EC2's label, or `none`.
     #[must_use]
@@ -53,7 +59,10 @@ impl FromStr for Severity {
     type Err = NotASeverity;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|severity| severity.as_str() == text).ok_or(NotASeverity)
+        Self::ALL
+            .into_iter()
+            .find(|severity| severity.as_str() == text)
+            .ok_or(NotASeverity)
     }
 }
 

@@ -175,7 +175,12 @@ impl FromStr for Grantee {
         if let Ok(account) = text.parse() {
             return Ok(Self::Account(account));
         }
-        let error = |reason| Err(NotAGrantee { text: text.to_owned(), reason });
+        let error = |reason| {
+            Err(NotAGrantee {
+                text: text.to_owned(),
+                reason,
+            })
+        };
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return error(NotAGranteeReason::AccountDigits(text.len()));
         }
@@ -204,7 +209,8 @@ impl FromStr for Grantee {
 /// Whether the text is an organization's id: `o-[a-z0-9]{10,32}`, as EC2 Image Builder's model has it for the same feature.
 #[must_use]
 pub fn is_organization_id(text: &str) -> bool {
-    text.strip_prefix("o-").is_some_and(|id| is_lower_alphanumeric(id, 10))
+    text.strip_prefix("o-")
+        .is_some_and(|id| is_lower_alphanumeric(id, 10))
 }
 
 /// Whether the text is an organizational unit's id: `ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}`.
@@ -212,22 +218,40 @@ pub fn is_organization_id(text: &str) -> bool {
 pub fn is_unit_id(text: &str) -> bool {
     text.strip_prefix("ou-")
         .and_then(|id| id.split_once('-'))
-        .is_some_and(|(root, unit)| is_lower_alphanumeric(root, 4) && is_lower_alphanumeric(unit, 8))
+        .is_some_and(|(root, unit)| {
+            is_lower_alphanumeric(root, 4) && is_lower_alphanumeric(unit, 8)
+        })
 }
 
 fn is_lower_alphanumeric(text: &str, at_least: usize) -> bool {
-    (at_least..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
+    (at_least..=32).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
 }
 
 /// The last part of `arn:PARTITION:organizations::ACCOUNT:…`, or `None` for any other text.
 fn organizations_resource(arn: &str) -> Option<&str> {
     let mut parts = arn.splitn(6, ':');
-    let head = [parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?];
+    let head = [
+        parts.next()?,
+        parts.next()?,
+        parts.next()?,
+        parts.next()?,
+        parts.next()?,
+    ];
     let is_partition = |text: &str| {
-        text.strip_prefix("aws").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
+        text.strip_prefix("aws").is_some_and(|rest| {
+            rest.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        })
     };
     match head {
-        ["arn", partition, "organizations", "", account] if is_partition(partition) && account.parse::<AccountId>().is_ok() => parts.next(),
+        ["arn", partition, "organizations", "", account]
+            if is_partition(partition) && account.parse::<AccountId>().is_ok() =>
+        {
+            parts.next()
+        }
         _ => None,
     }
 }
@@ -322,21 +346,39 @@ mod tests {
     #[test]
     fn a_mistake_in_an_arn_is_named_by_what_the_arn_is_of() {
         for (resource, words) in [
-            ("organization/o-short", "an organization's ARN ends in organization/o-…"),
-            ("root/o-exampleorgid/r-ab12", "EC2 takes no organization root"),
-            ("ou/o-exampleorgid", "an organizational unit's ARN ends in ou/o-…/ou-…"),
+            (
+                "organization/o-short",
+                "an organization's ARN ends in organization/o-…",
+            ),
+            (
+                "root/o-exampleorgid/r-ab12",
+                "EC2 takes no organization root",
+            ),
+            (
+                "ou/o-exampleorgid",
+                "an organizational unit's ARN ends in ou/o-…/ou-…",
+            ),
             ("account/o-exampleorgid/444455556666", GRANTEE_FORMS),
         ] {
-            let error = format!("arn:aws:organizations::111122223333:{resource}").parse::<Grantee>().unwrap_err().to_string();
+            let error = format!("arn:aws:organizations::111122223333:{resource}")
+                .parse::<Grantee>()
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(words), "{error}");
         }
     }
 
     #[test]
     fn an_organization_completes_its_units() {
-        let organization: OrganizationArn = "arn:aws-cn:organizations::111122223333:organization/o-exampleorgid".parse().unwrap();
+        let organization: OrganizationArn =
+            "arn:aws-cn:organizations::111122223333:organization/o-exampleorgid"
+                .parse()
+                .unwrap();
         let unit = organization.unit("ou-ab12-cdef3456");
-        assert_eq!(unit.as_str(), "arn:aws-cn:organizations::111122223333:ou/o-exampleorgid/ou-ab12-cdef3456");
+        assert_eq!(
+            unit.as_str(),
+            "arn:aws-cn:organizations::111122223333:ou/o-exampleorgid/ou-ab12-cdef3456"
+        );
         assert_eq!(unit.as_str().parse::<Grantee>().unwrap(), unit);
     }
 

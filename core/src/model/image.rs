@@ -9,8 +9,8 @@ use std::{
     str::FromStr,
 };
 
-use chrono::{DateTime, Utc};
 use super::{finding::Scan, grantee::AccountId};
+use chrono::{DateTime, Utc};
 
 /// The id of an image: `ami-` and 8 or 17 lower-case hexadecimal digits.
 ///
@@ -28,7 +28,11 @@ pub struct NotAnImageId(String);
 
 impl ImageId {
     fn digits(&self) -> &str {
-        let end = self.digits.iter().position(|byte| *byte == 0).unwrap_or(self.digits.len());
+        let end = self
+            .digits
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(self.digits.len());
         std::str::from_utf8(&self.digits[..end]).unwrap_or_default()
     }
 }
@@ -237,13 +241,18 @@ impl Image {
     /// Whether a mapping says that its volume is encrypted.
     #[must_use]
     pub fn has_encrypted_mapping(&self) -> bool {
-        self.devices.iter().any(|device| device.encrypted == Some(true))
+        self.devices
+            .iter()
+            .any(|device| device.encrypted == Some(true))
     }
 
     /// The ids of its EBS snapshots, each once.
     #[must_use]
     pub fn snapshots(&self) -> BTreeSet<&str> {
-        self.devices.iter().filter_map(|device| device.snapshot.as_deref()).collect()
+        self.devices
+            .iter()
+            .filter_map(|device| device.snapshot.as_deref())
+            .collect()
     }
 }
 
@@ -273,7 +282,11 @@ impl FromStr for ImdsSupport {
     type Err = NotImdsSupport;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == Self::V2.as_str() { Ok(Self::V2) } else { Err(NotImdsSupport(text.to_owned())) }
+        if text == Self::V2.as_str() {
+            Ok(Self::V2)
+        } else {
+            Err(NotImdsSupport(text.to_owned()))
+        }
     }
 }
 
@@ -297,7 +310,10 @@ mod tests {
             "ami-0123abcg",
         ] {
             let error = bad.parse::<ImageId>().unwrap_err().to_string();
-            assert!(error.contains(&format!("\"{bad}\"")) && error.contains("8 or 17"), "{error}");
+            assert!(
+                error.contains(&format!("\"{bad}\"")) && error.contains("8 or 17"),
+                "{error}"
+            );
         }
     }
 
@@ -306,7 +322,10 @@ mod tests {
         for name in ["pending", "available", "disabled", "deregistered"] {
             assert_eq!(State::from(name).as_str(), name);
         }
-        assert_eq!(format!("{:?}", "ami-0123abcd".parse::<ImageId>().unwrap()), "ami-0123abcd");
+        assert_eq!(
+            format!("{:?}", "ami-0123abcd".parse::<ImageId>().unwrap()),
+            "ami-0123abcd"
+        );
     }
 
     #[test]
@@ -316,16 +335,28 @@ mod tests {
             .device("/dev/sda", Some("snap-1"), None)
             .device("/dev/sdc", Some("snap-2"), None)
             .device("/dev/sdd", None, None);
-        assert_eq!(image.snapshots().into_iter().collect::<Vec<_>>(), ["snap-1", "snap-2"]);
+        assert_eq!(
+            image.snapshots().into_iter().collect::<Vec<_>>(),
+            ["snap-1", "snap-2"]
+        );
     }
 
     #[test]
     fn image_ids_are_ordered_as_their_text() {
-        let texts = ["ami-0123abcd", "ami-0123abcd000000000", "ami-0123abce", "ami-ffffffff", "ami-00000000"];
+        let texts = [
+            "ami-0123abcd",
+            "ami-0123abcd000000000",
+            "ami-0123abce",
+            "ami-ffffffff",
+            "ami-00000000",
+        ];
         let mut ids: Vec<ImageId> = texts.iter().map(|text| text.parse().unwrap()).collect();
         let mut sorted = texts;
         sorted.sort_unstable();
         ids.sort_unstable();
-        assert_eq!(ids.iter().map(ToString::to_string).collect::<Vec<_>>(), sorted);
+        assert_eq!(
+            ids.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            sorted
+        );
     }
 }

@@ -121,7 +121,9 @@ pub enum Ground {
     )]
     PublicNotAllowed(ImageId),
     /// A volume without a snapshot is encrypted.
-    #[error("The volume {0} is encrypted, and EC2 makes no image with an encrypted volume public. {REBUILD}")]
+    #[error(
+        "The volume {0} is encrypted, and EC2 makes no image with an encrypted volume public. {REBUILD}"
+    )]
     EncryptedVolume(String),
     /// A snapshot is encrypted.
     #[error(
@@ -363,9 +365,15 @@ pub struct Ec2Refusal {
 
 impl Ec2Refusal {
     fn sentence(&self) -> String {
-        let Self { operation, code, .. } = self;
+        let Self {
+            operation, code, ..
+        } = self;
         let text = self.message.trim().trim_end_matches('.');
-        let text = if text.is_empty() { "EC2 gives no reason" } else { text };
+        let text = if text.is_empty() {
+            "EC2 gives no reason"
+        } else {
+            text
+        };
         let new = if self.new_ground {
             " This ground against public images is new to ami-warden: please report it with the code."
         } else {
@@ -510,7 +518,10 @@ mod tests {
             (Attribute::CreateVolumePermission, "createVolumePermission"),
             (Attribute::SharedTag("release".into()), "sharedTag:release"),
             (Attribute::ProductCodes, "productCodes"),
-            (Attribute::UnknownTag("ami-warden:typo".into()), "ami-warden:typo"),
+            (
+                Attribute::UnknownTag("ami-warden:typo".into()),
+                "ami-warden:typo",
+            ),
         ] {
             assert_eq!(attribute.to_string(), name);
         }

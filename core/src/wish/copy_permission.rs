@@ -74,7 +74,10 @@ impl CopyPermissionValue {
             let text = value.trim_start_matches([' ', ',']);
             if items.is_empty() && text.starts_with('=') {
                 let error = CopyPermissionError::Exactly;
-                return Err(BadStatement { source: source.clone(), error });
+                return Err(BadStatement {
+                    source: source.clone(),
+                    error,
+                });
             }
             let read = read_items(text, source);
             items.extend(read.map_err(|bad| BadStatement {
@@ -82,7 +85,11 @@ impl CopyPermissionValue {
                 error: CopyPermissionError::from(bad.error),
             })?);
         }
-        Ok(if items.is_empty() { None } else { Some(Self { items }) })
+        Ok(if items.is_empty() {
+            None
+        } else {
+            Some(Self { items })
+        })
     }
 
     /// Looks groups up.
@@ -103,7 +110,10 @@ impl CopyPermissionValue {
             }),
         };
         let Resolved { add, remove } = resolve(&self.items, names, accounts_only)?;
-        Ok(CopyPermissionWish { add: accounts(add, owner), remove: accounts(remove, owner) })
+        Ok(CopyPermissionWish {
+            add: accounts(add, owner),
+            remove: accounts(remove, owner),
+        })
     }
 }
 

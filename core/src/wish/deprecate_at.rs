@@ -84,10 +84,12 @@ impl FromStr for DeprecateAt {
 /// Whether digits and signs stand in their places.
 fn has_form(text: &str) -> bool {
     const FORM: &str = "0000-00-00T00:00:00Z";
-    text.bytes().zip(FORM.bytes()).all(|(byte, form)| match form {
-        b'0' => byte.is_ascii_digit(),
-        sign => byte == sign,
-    })
+    text.bytes()
+        .zip(FORM.bytes())
+        .all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            sign => byte == sign,
+        })
 }
 
 impl DeprecateAt {
@@ -100,10 +102,12 @@ impl DeprecateAt {
             Self::Never => Ok(DeprecationWish::Never),
             Self::At(time) => Ok(DeprecationWish::At(to_the_minute(time))),
             Self::DaysAfterCreation(days) => {
-                let created = image.created().ok_or_else(|| DeprecateAtError::NoCreationDate {
-                    days,
-                    date: image.creation_date.clone().unwrap_or_default(),
-                })?;
+                let created = image
+                    .created()
+                    .ok_or_else(|| DeprecateAtError::NoCreationDate {
+                        days,
+                        date: image.creation_date.clone().unwrap_or_default(),
+                    })?;
                 match created.checked_add_signed(TimeDelta::days(days.into())) {
                     Some(time) => Ok(DeprecationWish::At(to_the_minute(time))),
                     None => Err(DeprecateAtError::TooManyDays(days)),
@@ -116,8 +120,15 @@ impl DeprecateAt {
 /// The nearest minute, as EC2 rounds (`EnableImageDeprecation`, `DeprecateAt`).
 #[must_use]
 pub fn to_the_minute(time: DateTime<Utc>) -> DateTime<Utc> {
-    let down = time.with_second(0).and_then(|time| time.with_nanosecond(0)).unwrap_or(time);
-    if time.second() >= 30 { down + TimeDelta::minutes(1) } else { down }
+    let down = time
+        .with_second(0)
+        .and_then(|time| time.with_nanosecond(0))
+        .unwrap_or(time);
+    if time.second() >= 30 {
+        down + TimeDelta::minutes(1)
+    } else {
+        down
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +152,11 @@ mod tests {
             ("0d", at("2026-01-01T10:20:00Z")),
             ("-", DeprecationWish::Never),
         ] {
-            assert_eq!(text.parse::<DeprecateAt>().unwrap().resolve(&image), Ok(wish), "{text}");
+            assert_eq!(
+                text.parse::<DeprecateAt>().unwrap().resolve(&image),
+                Ok(wish),
+                "{text}"
+            );
         }
     }
 
@@ -176,11 +191,18 @@ mod tests {
     #[test]
     fn days_that_lead_nowhere_are_an_error() {
         let mut image = image();
-        let resolve = |text: &str, image: &Image| text.parse::<DeprecateAt>().unwrap().resolve(image);
-        assert!(matches!(resolve("1d", &image), Err(DeprecateAtError::NoCreationDate { .. })));
+        let resolve =
+            |text: &str, image: &Image| text.parse::<DeprecateAt>().unwrap().resolve(image);
+        assert!(matches!(
+            resolve("1d", &image),
+            Err(DeprecateAtError::NoCreationDate { .. })
+        ));
         image.creation_date = Some("2026-01-01T10:20:29.000Z".into());
         for days in ["4000000000d", "99999999999999999999d"] {
-            assert!(matches!(resolve(days, &image), Err(DeprecateAtError::TooManyDays(_))), "{days}");
+            assert!(
+                matches!(resolve(days, &image), Err(DeprecateAtError::TooManyDays(_))),
+                "{days}"
+            );
         }
     }
 }

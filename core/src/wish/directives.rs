@@ -75,21 +75,20 @@ impl Directives {
         let own_or_rule = |own: &Option<Statement>, of: fn(&Rule) -> Option<&String>| {
             own.clone().or_else(|| first_stating(&rules, of))
         };
-        if let Some(statement) =
-            own_or_rule(&tags.description, |rule| rule.description.as_ref())
-        {
+        if let Some(statement) = own_or_rule(&tags.description, |rule| rule.description.as_ref()) {
             directives.description = directives.read(&Attribute::Description, statement, |text| {
                 Template::read(text)?.description(image)
             });
         }
-        if let Some(statement) =
-            own_or_rule(&tags.imds_support, |rule| rule.imds_support.as_ref())
+        if let Some(statement) = own_or_rule(&tags.imds_support, |rule| rule.imds_support.as_ref())
         {
-            directives.imds_support =
-                directives.read(&Attribute::ImdsSupport, statement, str::parse::<ImdsSupport>);
+            directives.imds_support = directives.read(
+                &Attribute::ImdsSupport,
+                statement,
+                str::parse::<ImdsSupport>,
+            );
         }
-        if let Some(statement) =
-            own_or_rule(&tags.deprecate_at, |rule| rule.deprecate_at.as_ref())
+        if let Some(statement) = own_or_rule(&tags.deprecate_at, |rule| rule.deprecate_at.as_ref())
         {
             directives.deprecation =
                 directives.read(&Attribute::DeprecationTime, statement, |text| {
@@ -109,7 +108,10 @@ impl Directives {
     /// The author of the wish for an attribute; the first of several.
     #[must_use]
     pub fn source(&self, attribute: &Attribute) -> Option<&Source> {
-        let directive = self.stated.iter().find(|directive| directive.attribute == *attribute);
+        let directive = self
+            .stated
+            .iter()
+            .find(|directive| directive.attribute == *attribute);
         directive.and_then(|directive| directive.sources.first())
     }
 
@@ -152,7 +154,9 @@ impl Directives {
             Some(value) => value.resolve(&context.names(), &image.owner).map(Some),
             None => Ok(None),
         });
-        self.copy_permission = self.keep(&Attribute::CreateVolumePermission, wish).flatten();
+        self.copy_permission = self
+            .keep(&Attribute::CreateVolumePermission, wish)
+            .flatten();
     }
 
     fn read_shared_tags(&mut self, image: &Image, tags: &DirectiveTags, rules: &[&Rule]) {
@@ -175,7 +179,10 @@ impl Directives {
                     return Ok(None);
                 }
                 let template = Template::read(text).map_err(|error| error.to_string())?;
-                template.shared_tag(image).map(Some).map_err(|error| error.to_string())
+                template
+                    .shared_tag(image)
+                    .map(Some)
+                    .map_err(|error| error.to_string())
             });
             if let Some(value) = wish {
                 self.shared_tags.insert(key.clone(), value);
@@ -185,7 +192,9 @@ impl Directives {
 
     fn refuse_unknown(&mut self, key: &str, hold: Hold) {
         let held = match hold {
-            Hold::Mistyped => " A key like hold has a value, so the image is left alone until then.",
+            Hold::Mistyped => {
+                " A key like hold has a value, so the image is left alone until then."
+            }
             Hold::No | Hold::Yes => "",
         };
         let message = format!(
@@ -194,7 +203,10 @@ impl Directives {
         );
         self.refusals.push(Refusal::new(
             Attribute::UnknownTag(key.to_owned()),
-            Ground::InvalidDirective { author: key.into(), message },
+            Ground::InvalidDirective {
+                author: key.into(),
+                message,
+            },
         ));
     }
 
@@ -212,12 +224,17 @@ impl Directives {
     }
 
     fn state(&mut self, attribute: Attribute, statements: &[Statement]) {
-        let values: Vec<&str> =
-            statements.iter().map(|statement| statement.value.as_str()).collect();
+        let values: Vec<&str> = statements
+            .iter()
+            .map(|statement| statement.value.as_str())
+            .collect();
         self.stated.push(Directive {
             attribute,
             value: values.join(" "),
-            sources: statements.iter().map(|statement| statement.source.clone()).collect(),
+            sources: statements
+                .iter()
+                .map(|statement| statement.source.clone())
+                .collect(),
         });
     }
 
@@ -229,7 +246,8 @@ impl Directives {
         match value {
             Ok(value) => Some(value),
             Err(BadStatement { source, error }) => {
-                self.refusals.push(invalid(attribute, &source, &error.to_string()));
+                self.refusals
+                    .push(invalid(attribute, &source, &error.to_string()));
                 None
             }
         }
@@ -241,12 +259,18 @@ impl Directives {
 pub fn invalid(attribute: &Attribute, source: &Source, error: &str) -> Refusal {
     let message = format!("{}{error}.", source.subject());
     let author = source.to_string().into();
-    Refusal::new(attribute.clone(), Ground::InvalidDirective { author, message })
+    Refusal::new(
+        attribute.clone(),
+        Ground::InvalidDirective { author, message },
+    )
 }
 
 /// The image's own statements, if they state anything, else the rule's.
 fn own_or_first(own: &[Statement], rule: impl FnOnce() -> Option<Statement>) -> Vec<Statement> {
-    if own.iter().any(|statement| items(&statement.value).next().is_some()) {
+    if own
+        .iter()
+        .any(|statement| items(&statement.value).next().is_some())
+    {
         own.to_vec()
     } else {
         rule().into_iter().collect()
@@ -281,27 +305,44 @@ mod tests {
 
     fn directives_with(image: &Image, policy: &Policy) -> Directives {
         let organization = ORGANIZATION.parse().unwrap();
-        let context = WishContext { policy, organization: Some(&organization), partition: "aws" };
-        Directives::of(image, &DirectiveTags::read(&image.tags, "ami-warden:"), &context)
+        let context = WishContext {
+            policy,
+            organization: Some(&organization),
+            partition: "aws",
+        };
+        Directives::of(
+            image,
+            &DirectiveTags::read(&image.tags, "ami-warden:"),
+            &context,
+        )
     }
 
     fn launch_permission(value: &str) -> Result<LaunchPermissionWish, String> {
         let directives = directives(&image().tag("ami-warden:launch-permission", value));
         directives.launch_permission.ok_or_else(|| {
             let refusal = &directives.refusals[0];
-            assert_eq!((&refusal.attribute, refusal.code()), (&Attribute::LaunchPermission, RefusalCode::InvalidDirective));
+            assert_eq!(
+                (&refusal.attribute, refusal.code()),
+                (&Attribute::LaunchPermission, RefusalCode::InvalidDirective)
+            );
             assert_eq!(refusal.resource(), "ami-warden:launch-permission");
             refusal.message()
         })
     }
 
     fn edit(add: &str, remove: &str) -> LaunchPermissionWish {
-        LaunchPermissionWish::Edit { add: grantees(add), remove: grantees(remove) }
+        LaunchPermissionWish::Edit {
+            add: grantees(add),
+            remove: grantees(remove),
+        }
     }
 
     #[test]
     fn plain_items_add_and_items_with_a_minus_remove() {
-        assert_eq!(launch_permission("444455556666, -222233334444  -all"), Ok(edit("444455556666", "222233334444 all")));
+        assert_eq!(
+            launch_permission("444455556666, -222233334444  -all"),
+            Ok(edit("444455556666", "222233334444 all"))
+        );
     }
 
     #[test]
@@ -315,13 +356,24 @@ mod tests {
 
     #[test]
     fn short_forms_are_completed() {
-        let wish = edit(&format!("{ORGANIZATION} arn:aws:organizations::111122223333:ou/o-exampleorgid/ou-ab12-cdef3456"), "");
-        assert_eq!(launch_permission("o-exampleorgid ou-ab12-cdef3456"), Ok(wish));
+        let wish = edit(
+            &format!(
+                "{ORGANIZATION} arn:aws:organizations::111122223333:ou/o-exampleorgid/ou-ab12-cdef3456"
+            ),
+            "",
+        );
+        assert_eq!(
+            launch_permission("o-exampleorgid ou-ab12-cdef3456"),
+            Ok(wish)
+        );
     }
 
     #[test]
     fn the_owners_own_id_is_accepted_and_means_nothing() {
-        assert_eq!(launch_permission("111122223333 444455556666"), Ok(edit("444455556666", "")));
+        assert_eq!(
+            launch_permission("111122223333 444455556666"),
+            Ok(edit("444455556666", ""))
+        );
         assert_eq!(launch_permission("-111122223333"), Ok(edit("", "")));
     }
 
@@ -336,11 +388,20 @@ mod tests {
             ("= -222233334444", "\"-222233334444\""),
             ("444455556666 -444455556666", "\"-444455556666\""),
             ("-444455556666 444455556666", "\"444455556666\""),
-            ("o-exampleorgid -arn:aws:organizations::111122223333:organization/o-exampleorgid", "both added and removed"),
-            ("arn:aws-cn:organizations::111122223333:organization/o-exampleorgid", "partition aws-cn"),
+            (
+                "o-exampleorgid -arn:aws:organizations::111122223333:organization/o-exampleorgid",
+                "both added and removed",
+            ),
+            (
+                "arn:aws-cn:organizations::111122223333:organization/o-exampleorgid",
+                "partition aws-cn",
+            ),
             ("@team", "\"@team\""),
             ("o-anotherorgid", "\"o-anotherorgid\""),
-            ("444455556666\t222233334444", "\"444455556666\\t222233334444\""),
+            (
+                "444455556666\t222233334444",
+                "\"444455556666\\t222233334444\"",
+            ),
         ] {
             let message = launch_permission(value).unwrap_err();
             assert!(message.contains(item), "{value}: {message}");
@@ -353,15 +414,27 @@ mod tests {
             .tag("ami-warden:launch-permission:b", "222233334444")
             .tag("ami-warden:launch-permission:a", "-all")
             .tag("ami-warden:launch-permission", "444455556666");
-        assert_eq!(directives(&tagged).launch_permission, Some(edit("222233334444 444455556666", "all")));
+        assert_eq!(
+            directives(&tagged).launch_permission,
+            Some(edit("222233334444 444455556666", "all"))
+        );
 
-        let exactly = image().tag("ami-warden:launch-permission", " ").tag("ami-warden:launch-permission:a", "= 444455556666");
-        assert_eq!(directives(&exactly).launch_permission, Some(LaunchPermissionWish::Exactly(grantees("444455556666"))));
+        let exactly = image()
+            .tag("ami-warden:launch-permission", " ")
+            .tag("ami-warden:launch-permission:a", "= 444455556666");
+        assert_eq!(
+            directives(&exactly).launch_permission,
+            Some(LaunchPermissionWish::Exactly(grantees("444455556666")))
+        );
 
-        let late =
-            image().tag("ami-warden:launch-permission", "222233334444").tag("ami-warden:launch-permission:a", "= 444455556666");
+        let late = image()
+            .tag("ami-warden:launch-permission", "222233334444")
+            .tag("ami-warden:launch-permission:a", "= 444455556666");
         let refused = directives(&late);
-        assert_eq!((refused.launch_permission, refused.refusals[0].resource()), (None, "ami-warden:launch-permission:a".into()));
+        assert_eq!(
+            (refused.launch_permission, refused.refusals[0].resource()),
+            (None, "ami-warden:launch-permission:a".into())
+        );
     }
 
     #[test]
@@ -374,7 +447,10 @@ mod tests {
             .tag("ami-warden:hold", "")
             .tag("Name", "golden");
         assert!(directives(&image).is_empty());
-        assert_eq!(DirectiveTags::read(&image.tags, "ami-warden:").hold, Hold::No);
+        assert_eq!(
+            DirectiveTags::read(&image.tags, "ami-warden:").hold,
+            Hold::No
+        );
     }
 
     #[test]
@@ -390,10 +466,18 @@ mod tests {
             "ami-warden:copy-permission:",
             "ami-warden:deprecate-at:x",
         ] {
-            let directives = directives(&image().tag(key, "").tag("ami-warden:description", "golden"));
-            assert_eq!(directives.refusals[0].attribute, Attribute::UnknownTag(key.into()));
+            let directives =
+                directives(&image().tag(key, "").tag("ami-warden:description", "golden"));
+            assert_eq!(
+                directives.refusals[0].attribute,
+                Attribute::UnknownTag(key.into())
+            );
             assert_eq!(directives.refusals[0].resource(), key);
-            assert_eq!(directives.description.as_deref(), Some("golden"), "the other directives go on");
+            assert_eq!(
+                directives.description.as_deref(),
+                Some("golden"),
+                "the other directives go on"
+            );
         }
     }
 
@@ -404,8 +488,10 @@ mod tests {
         image.creation_date = Some("2026-03-25T16:30:25.000Z".into());
         image.source_image_id = Some("ami-0fedcba9".into());
         image.architecture = Some("arm64".into());
-        let image =
-            image.tag("ami-warden:description", "{Name} {ImageId} {CreationDate} {SourceImageId} {Architecture} v{tag:version}");
+        let image = image.tag(
+            "ami-warden:description",
+            "{Name} {ImageId} {CreationDate} {SourceImageId} {Architecture} v{tag:version}",
+        );
         assert_eq!(
             directives(&image).description.as_deref(),
             Some("golden ami-0123456789abcdef0 2026-03-25T16:30:25.000Z ami-0fedcba9 arm64 v1.2")
@@ -430,22 +516,43 @@ mod tests {
             ("{tag:ec2:SharedTag/release}", "another account's words"),
             (long.as_str(), "256"),
         ] {
-            let directives = directives(&image().tag("empty", "").tag("ami-warden:description", value));
+            let directives = directives(
+                &image()
+                    .tag("empty", "")
+                    .tag("ami-warden:description", value),
+            );
             assert_eq!(directives.description, None, "{value}");
             assert_eq!(directives.refusals[0].attribute, Attribute::Description);
-            assert!(directives.refusals[0].message().contains(reason), "{}", directives.refusals[0].message());
+            assert!(
+                directives.refusals[0].message().contains(reason),
+                "{}",
+                directives.refusals[0].message()
+            );
         }
         let longest = "x".repeat(255);
-        assert_eq!(directives(&image().tag("ami-warden:description", &longest)).description, Some(longest));
+        assert_eq!(
+            directives(&image().tag("ami-warden:description", &longest)).description,
+            Some(longest)
+        );
     }
 
     #[test]
     fn imds_support_is_exactly_v2_0() {
-        assert_eq!(directives(&image().tag("ami-warden:imds-support", "v2.0")).imds_support, Some(ImdsSupport::V2));
+        assert_eq!(
+            directives(&image().tag("ami-warden:imds-support", "v2.0")).imds_support,
+            Some(ImdsSupport::V2)
+        );
         for value in ["V2.0", "v2", "2.0", "v2.0 ", "required"] {
             let directives = directives(&image().tag("ami-warden:imds-support", value));
-            assert_eq!((directives.imds_support, directives.refusals[0].code()), (None, RefusalCode::InvalidDirective));
-            assert!(directives.refusals[0].message().contains(&format!("\"{value}\"")));
+            assert_eq!(
+                (directives.imds_support, directives.refusals[0].code()),
+                (None, RefusalCode::InvalidDirective)
+            );
+            assert!(
+                directives.refusals[0]
+                    .message()
+                    .contains(&format!("\"{value}\""))
+            );
         }
     }
 
@@ -493,7 +600,11 @@ mod tests {
             .tag("ami-warden:shared-tag:empty", "")
             .tag("version", "1.2");
         let directives = directives_with(&tagged, &policy);
-        let wished = [("gone", None), ("release", Some("v1.2")), ("team", Some("blue"))];
+        let wished = [
+            ("gone", None),
+            ("release", Some("v1.2")),
+            ("team", Some("blue")),
+        ];
         let wished = wished.map(|(key, value)| (key.to_owned(), value.map(str::to_owned)));
         assert_eq!(directives.shared_tags, BTreeMap::from(wished));
         assert_eq!(directives.refusals, []);
@@ -502,9 +613,11 @@ mod tests {
     #[test]
     fn a_shared_tag_that_ec2_would_not_take_is_refused_and_names_its_key() {
         let long = "x".repeat(257);
-        for (value, reason) in
-            [("{tag:missing}", "has no value"), ("{x", "without a }"), (long.as_str(), "257")]
-        {
+        for (value, reason) in [
+            ("{tag:missing}", "has no value"),
+            ("{x", "without a }"),
+            (long.as_str(), "257"),
+        ] {
             let directives = directives(&image().tag("ami-warden:shared-tag:release", value));
             assert_eq!(directives.shared_tags, BTreeMap::new());
             let refusal = &directives.refusals[0];
@@ -523,7 +636,9 @@ mod tests {
         let wish = |value: &str| {
             let tagged = image().tag("ami-warden:copy-permission", value);
             let directives = directives_with(&tagged, &policy);
-            directives.copy_permission.ok_or_else(|| directives.refusals[0].message())
+            directives
+                .copy_permission
+                .ok_or_else(|| directives.refusals[0].message())
         };
         let add = accounts("222233334444 444455556666");
         let remove = accounts("333344445555");
@@ -550,14 +665,19 @@ mod tests {
             .tag("ami-warden:copy-permission:b", "-222233334444")
             .tag("ami-warden:copy-permission", "444455556666");
         let wish = directives(&tagged).copy_permission.unwrap();
-        assert_eq!((wish.add, wish.remove), (accounts("444455556666"), accounts("222233334444")));
+        assert_eq!(
+            (wish.add, wish.remove),
+            (accounts("444455556666"), accounts("222233334444"))
+        );
     }
 
     #[test]
     fn a_deprecation_time_is_wished_or_refused_with_its_tag() {
         let wish = |value: &str| {
             let directives = directives(&image().tag("ami-warden:deprecate-at", value));
-            directives.deprecation.ok_or_else(|| directives.refusals[0].resource())
+            directives
+                .deprecation
+                .ok_or_else(|| directives.refusals[0].resource())
         };
         let time = "2027-06-30T00:00:00Z".parse().unwrap();
         assert_eq!(wish("2027-06-30"), Ok(DeprecationWish::At(time)));

@@ -40,8 +40,10 @@ pub enum BadItem {
 pub fn read_items(text: &str, source: &Source) -> Result<Vec<Item>, BadStatement<BadItem>> {
     let mut list = Vec::new();
     for item in items(text) {
-        let name = read_item(item)
-            .map_err(|error| BadStatement { source: source.clone(), error })?;
+        let name = read_item(item).map_err(|error| BadStatement {
+            source: source.clone(),
+            error,
+        })?;
         list.push(Item {
             removes: item.starts_with('-'),
             name,
@@ -128,11 +130,18 @@ pub fn resolve<E: From<Unresolved>>(
 ) -> Result<Resolved, BadStatement<E>> {
     let mut resolved = Resolved::default();
     for item in list {
-        let bad = |error: E| BadStatement { source: item.source.clone(), error };
-        let named = names.grantees(&item.name).map_err(|error| bad(error.into()))?;
+        let bad = |error: E| BadStatement {
+            source: item.source.clone(),
+            error,
+        };
+        let named = names
+            .grantees(&item.name)
+            .map_err(|error| bad(error.into()))?;
         for grantee in named {
             check(item, &grantee).map_err(bad)?;
-            names.check_partition(item, &grantee).map_err(|error| bad(error.into()))?;
+            names
+                .check_partition(item, &grantee)
+                .map_err(|error| bad(error.into()))?;
             let (own_side, opposite) = if item.removes {
                 (&mut resolved.remove, &resolved.add)
             } else {

@@ -120,7 +120,10 @@ impl GranteeName {
             },
             Self::ShortOrganization(id) => match own {
                 Some(own) if own.id() == id => Ok(Completed::Grantee(own.organization())),
-                Some(own) => Err(Incomplete::OtherOrganization { id, own: own.id().to_owned() }),
+                Some(own) => Err(Incomplete::OtherOrganization {
+                    id,
+                    own: own.id().to_owned(),
+                }),
                 None => Err(Incomplete::NoOrganization(id)),
             },
         }
@@ -142,7 +145,10 @@ mod tests {
 
     #[test]
     fn items_are_separated_by_spaces_and_commas() {
-        assert_eq!(items("  a, b,,c d ,").collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+        assert_eq!(
+            items("  a, b,,c d ,").collect::<Vec<_>>(),
+            ["a", "b", "c", "d"]
+        );
         assert_eq!(items(" , ").count(), 0);
     }
 
@@ -155,7 +161,10 @@ mod tests {
             Ok(GranteeName::ShortOrganization("o-exampleorgid".into()))
         );
         assert_eq!(unit.parse(), Ok(GranteeName::ShortUnit(unit.into())));
-        assert_eq!("@team-a.b_c".parse(), Ok(GranteeName::Group("team-a.b_c".into())));
+        assert_eq!(
+            "@team-a.b_c".parse(),
+            Ok(GranteeName::Group("team-a.b_c".into()))
+        );
     }
 
     #[test]

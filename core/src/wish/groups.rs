@@ -111,13 +111,20 @@ impl Groups {
         lists: BTreeMap<String, StoredValue>,
         organization: Option<&OrganizationArn>,
     ) -> Self {
-        let places: BTreeMap<String, usize> =
-            lists.keys().enumerate().map(|(place, name)| (name.clone(), place)).collect();
+        let places: BTreeMap<String, usize> = lists
+            .keys()
+            .enumerate()
+            .map(|(place, name)| (name.clone(), place))
+            .collect();
         let list = lists
             .into_iter()
             .map(|(name, list)| Group::read(name, &list, &places, organization))
             .collect();
-        let mut all = Self { path: path.to_owned(), places, list };
+        let mut all = Self {
+            path: path.to_owned(),
+            places,
+            list,
+        };
         all.find_broken();
         all
     }
@@ -132,7 +139,10 @@ impl Groups {
             return Err(if self.path.is_empty() {
                 GroupError::NoPolicy(name)
             } else {
-                GroupError::Unknown { name, path: self.path.clone() }
+                GroupError::Unknown {
+                    name,
+                    path: self.path.clone(),
+                }
             });
         };
         let mut grantees = LaunchPermissions::new();
@@ -198,7 +208,12 @@ impl Groups {
     fn mark_cycles(&mut self, open: &[usize]) {
         let waits = |place: usize| open.get(place).is_some_and(|open| *open > 0);
         for start in 0..self.list.len() {
-            if !waits(start) || self.list.get(start).is_none_or(|group| group.fault.is_some()) {
+            if !waits(start)
+                || self
+                    .list
+                    .get(start)
+                    .is_none_or(|group| group.fault.is_some())
+            {
                 continue;
             }
             // Follow the first waiting group of each; the walk ends in a cycle or at a marked group.
@@ -211,15 +226,20 @@ impl Groups {
                     cycle_begins = Some(*step);
                     break;
                 }
-                if self.list.get(place).is_none_or(|group| group.fault.is_some()) {
+                if self
+                    .list
+                    .get(place)
+                    .is_none_or(|group| group.fault.is_some())
+                {
                     walk.push(place);
                     break;
                 }
                 steps.insert(place, walk.len());
                 walk.push(place);
-                next = self.list.get(place).and_then(|group| {
-                    group.inner.iter().copied().find(|inner| waits(*inner))
-                });
+                next = self
+                    .list
+                    .get(place)
+                    .and_then(|group| group.inner.iter().copied().find(|inner| waits(*inner)));
             }
             self.mark_walk(&walk, cycle_begins);
         }
@@ -229,7 +249,10 @@ impl Groups {
         let begins = cycle_begins.unwrap_or(walk.len());
         let cycle: Vec<usize> = walk.iter().copied().skip(begins).collect();
         let name = |groups: &[Group], place: usize| {
-            groups.get(place).map(|group| group.name.clone()).unwrap_or_default()
+            groups
+                .get(place)
+                .map(|group| group.name.clone())
+                .unwrap_or_default()
         };
         for (step, place) in walk.iter().enumerate() {
             let fault = if step >= begins {
@@ -254,8 +277,20 @@ impl Groups {
 fn path_of(names: Vec<String>, shortened: bool) -> String {
     let first = names.first().cloned();
     let gap = shortened.then(|| "…".to_owned());
-    let at = |name: String| if name == "…" { name } else { format!("@{name}") };
-    names.into_iter().chain(gap).chain(first).map(at).collect::<Vec<_>>().join(" → ")
+    let at = |name: String| {
+        if name == "…" {
+            name
+        } else {
+            format!("@{name}")
+        }
+    };
+    names
+        .into_iter()
+        .chain(gap)
+        .chain(first)
+        .map(at)
+        .collect::<Vec<_>>()
+        .join(" → ")
 }
 
 impl Group {
@@ -265,7 +300,10 @@ impl Group {
         places: &BTreeMap<String, usize>,
         organization: Option<&OrganizationArn>,
     ) -> Self {
-        let mut group = Self { name, ..Self::default() };
+        let mut group = Self {
+            name,
+            ..Self::default()
+        };
         group.fault = match list {
             StoredValue::Secure => Some(GroupFault::Secure),
             StoredValue::Text(list) => group.read_items(list, places, organization).err(),
@@ -299,7 +337,9 @@ impl Group {
 
     /// The fault of a group that uses this one, if this one is broken.
     fn blame(&self) -> Option<GroupFault> {
-        self.fault.as_ref().map(|_| GroupFault::BrokenGroup(self.name.clone()))
+        self.fault
+            .as_ref()
+            .map(|_| GroupFault::BrokenGroup(self.name.clone()))
     }
 }
 
@@ -316,7 +356,9 @@ mod tests {
     }
 
     fn expand(lists: &[(&str, &str)], name: &str) -> Result<LaunchPermissions, String> {
-        groups(lists).expand(name).map_err(|error| error.to_string())
+        groups(lists)
+            .expand(name)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -326,7 +368,10 @@ mod tests {
             ("team-a", "444455556666"),
             ("team-b", "@team-a,222233334444"),
         ];
-        assert_eq!(expand(&lists, "all-teams"), Ok(grantees("444455556666 222233334444")));
+        assert_eq!(
+            expand(&lists, "all-teams"),
+            Ok(grantees("444455556666 222233334444"))
+        );
     }
 
     #[test]
@@ -345,14 +390,21 @@ mod tests {
         ] {
             let message = expand(&[("team", list)], "team").unwrap_err();
             assert!(message.contains(shown), "{message}");
-            assert!(!message.contains(|c: char| c.is_control() || c == '\u{a0}'), "{message:?}");
+            assert!(
+                !message.contains(|c: char| c.is_control() || c == '\u{a0}'),
+                "{message:?}"
+            );
         }
     }
 
     #[test]
     fn a_list_of_nothing_is_a_broken_group() {
         for list in ["", " , ", "\n"] {
-            assert!(expand(&[("team", list)], "team").unwrap_err().contains("is empty"));
+            assert!(
+                expand(&[("team", list)], "team")
+                    .unwrap_err()
+                    .contains("is empty")
+            );
         }
         let uses = [("team", "@none, 444455556666"), ("none", ",")];
         assert!(expand(&uses, "team").unwrap_err().contains("\"@none\""));
@@ -361,8 +413,14 @@ mod tests {
     #[test]
     fn a_secure_string_is_named_and_its_value_is_not_shown() {
         let lists = BTreeMap::from([("team".to_owned(), StoredValue::Secure)]);
-        let error = Groups::read("/p", lists, None).expand("team").unwrap_err().to_string();
-        assert!(error.contains("/p/groups/team") && error.contains("SecureString"), "{error}");
+        let error = Groups::read("/p", lists, None)
+            .expand("team")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("/p/groups/team") && error.contains("SecureString"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -376,12 +434,36 @@ mod tests {
             ("user", "@good,@a"),
             ("users-user", "@user"),
         ];
-        assert!(expand(&lists, "a").unwrap_err().contains("(@a → @b → @c → @a)"));
-        assert!(expand(&lists, "b").unwrap_err().contains("(@b → @c → @a → @b)"));
-        assert!(expand(&lists, "c").unwrap_err().contains("(@c → @a → @b → @c)"));
-        assert!(expand(&lists, "self").unwrap_err().contains("(@self → @self)"));
-        assert!(expand(&lists, "user").unwrap_err().contains("it uses \"@a\""));
-        assert!(expand(&lists, "users-user").unwrap_err().contains("it uses \"@user\""));
+        assert!(
+            expand(&lists, "a")
+                .unwrap_err()
+                .contains("(@a → @b → @c → @a)")
+        );
+        assert!(
+            expand(&lists, "b")
+                .unwrap_err()
+                .contains("(@b → @c → @a → @b)")
+        );
+        assert!(
+            expand(&lists, "c")
+                .unwrap_err()
+                .contains("(@c → @a → @b → @c)")
+        );
+        assert!(
+            expand(&lists, "self")
+                .unwrap_err()
+                .contains("(@self → @self)")
+        );
+        assert!(
+            expand(&lists, "user")
+                .unwrap_err()
+                .contains("it uses \"@a\"")
+        );
+        assert!(
+            expand(&lists, "users-user")
+                .unwrap_err()
+                .contains("it uses \"@user\"")
+        );
         assert_eq!(expand(&lists, "good"), Ok(grantees("444455556666")));
     }
 
@@ -410,11 +492,14 @@ mod tests {
     /// Counting paths instead of groups, this test would not end in a lifetime.
     #[test]
     fn work_grows_with_the_length_of_the_lists_and_not_with_the_paths_through_them() {
-        let mut lists: Vec<(String, String)> =
-            (0..60).map(|n| (format!("g{n:02}"), format!("@g{0:02},@g{0:02}", n + 1))).collect();
+        let mut lists: Vec<(String, String)> = (0..60)
+            .map(|n| (format!("g{n:02}"), format!("@g{0:02},@g{0:02}", n + 1)))
+            .collect();
         lists.push(("g60".into(), "444455556666".into()));
-        let borrowed: Vec<(&str, &str)> =
-            lists.iter().map(|(name, list)| (name.as_str(), list.as_str())).collect();
+        let borrowed: Vec<(&str, &str)> = lists
+            .iter()
+            .map(|(name, list)| (name.as_str(), list.as_str()))
+            .collect();
         assert_eq!(expand(&borrowed, "g00"), Ok(grantees("444455556666")));
     }
 
@@ -422,16 +507,23 @@ mod tests {
     #[test]
     fn a_chain_of_ten_thousand_groups_and_a_cycle_of_as_many_are_only_long() {
         for (last, broken) in [("444455556666", false), ("@g0", true)] {
-            let mut lists: Vec<(String, String)> =
-                (0..9_999).map(|n| (format!("g{n}"), format!("@g{}", n + 1))).collect();
+            let mut lists: Vec<(String, String)> = (0..9_999)
+                .map(|n| (format!("g{n}"), format!("@g{}", n + 1)))
+                .collect();
             lists.push(("g9999".into(), last.into()));
-            let borrowed: Vec<(&str, &str)> =
-                lists.iter().map(|(name, list)| (name.as_str(), list.as_str())).collect();
+            let borrowed: Vec<(&str, &str)> = lists
+                .iter()
+                .map(|(name, list)| (name.as_str(), list.as_str()))
+                .collect();
             let all = groups(&borrowed);
             for name in ["g0", "g5000", "g9999"] {
                 let expanded = all.expand(name);
                 assert_eq!(expanded.is_err(), broken);
-                assert!(expanded.err().is_none_or(|error| error.to_string().len() < 300));
+                assert!(
+                    expanded
+                        .err()
+                        .is_none_or(|error| error.to_string().len() < 300)
+                );
             }
         }
     }

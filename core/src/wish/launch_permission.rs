@@ -66,9 +66,16 @@ impl LaunchPermissionValue {
     pub fn read(
         statements: &[Statement],
     ) -> Result<Option<Self>, BadStatement<LaunchPermissionError>> {
-        let mut value = Self { exactly: false, items: Vec::new() };
+        let mut value = Self {
+            exactly: false,
+            items: Vec::new(),
+        };
         let mut begun = false;
-        for Statement { source, value: text } in statements {
+        for Statement {
+            source,
+            value: text,
+        } in statements
+        {
             let mut text = text.trim_start_matches([' ', ',']);
             // "=" counts only at the very beginning of the joined value; anywhere else it is an item,
             // and not one that parses.
@@ -80,7 +87,10 @@ impl LaunchPermissionValue {
             for item in read_items(text, source).map_err(widen)? {
                 if item.removes && value.exactly {
                     let error = LaunchPermissionError::RemovesUnderExact(item.text);
-                    return Err(BadStatement { source: source.clone(), error });
+                    return Err(BadStatement {
+                        source: source.clone(),
+                        error,
+                    });
                 }
                 begun = true;
                 value.items.push(item);
@@ -98,8 +108,14 @@ impl LaunchPermissionValue {
         names: &Names<'_>,
         owner: &AccountId,
     ) -> Result<LaunchPermissionWish, BadStatement<LaunchPermissionError>> {
-        let Resolved { mut add, mut remove } =
-            resolve(&self.items, names, |_, _| Ok::<_, LaunchPermissionError>(()))?;
+        let Resolved {
+            mut add,
+            mut remove,
+        } = resolve(
+            &self.items,
+            names,
+            |_, _| Ok::<_, LaunchPermissionError>(()),
+        )?;
         // The owner always has access and cannot lose it: naming it means nothing.
         let owner = Grantee::Account(owner.clone());
         add.remove(&owner);
@@ -113,5 +129,8 @@ impl LaunchPermissionValue {
 }
 
 fn widen(bad: BadStatement<BadItem>) -> BadStatement<LaunchPermissionError> {
-    BadStatement { source: bad.source, error: bad.error.into() }
+    BadStatement {
+        source: bad.source,
+        error: bad.error.into(),
+    }
 }

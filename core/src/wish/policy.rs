@@ -88,7 +88,10 @@ impl Policy {
                 StoredValue::Text(json) => parse_rules(&place, json).map_err(PolicyFault::Rules),
                 StoredValue::Secure => Err(PolicyFault::Secure),
             };
-            rules.extend(read.map_err(|fault| PolicyError { parameter: name, fault })?);
+            rules.extend(read.map_err(|fault| PolicyError {
+                parameter: name,
+                fault,
+            })?);
         }
         let groups = Groups::read(path, sorted.groups, organization);
         Ok((Self { groups, rules }, sorted.unused))
@@ -107,8 +110,10 @@ impl Policy {
     ) -> Result<(Self, Vec<String>), PolicyError> {
         let sorted = Sorted::by_place(path, parameters);
         let groups = Groups::read(path, sorted.groups, organization);
-        let rules = parse_rules("rules", rules)
-            .map_err(|error| PolicyError { parameter: name.to_owned(), fault: error.into() })?;
+        let rules = parse_rules("rules", rules).map_err(|error| PolicyError {
+            parameter: name.to_owned(),
+            fault: error.into(),
+        })?;
         Ok((Self { groups, rules }, sorted.unused))
     }
 
@@ -124,7 +129,10 @@ impl Policy {
 
     /// The rules that match the image, in their order.
     pub(super) fn matching(&self, image: &Image) -> Vec<&Rule> {
-        self.rules.iter().filter(|rule| rule.matches(image)).collect()
+        self.rules
+            .iter()
+            .filter(|rule| rule.matches(image))
+            .collect()
     }
 }
 
@@ -141,9 +149,14 @@ impl Sorted {
     fn by_place(path: &str, parameters: Vec<StoredParameter>) -> Self {
         let mut sorted = Self::default();
         for parameter in parameters {
-            let place = parameter.name.strip_prefix(path).and_then(|name| name.strip_prefix('/'));
+            let place = parameter
+                .name
+                .strip_prefix(path)
+                .and_then(|name| name.strip_prefix('/'));
             let place = place.unwrap_or_default().to_owned();
-            let named = place.split_once('/').filter(|(_, name)| is_group_name(name));
+            let named = place
+                .split_once('/')
+                .filter(|(_, name)| is_group_name(name));
             match (place.as_str(), named) {
                 ("rules", _) | (_, Some(("rules", _))) => {
                     sorted.rules.insert(place, parameter);
@@ -182,7 +195,13 @@ mod tests {
             ("groups/team", "444455556666"),
         ])
         .unwrap();
-        let names = ["group/team", "groups/a/b", "groups/ä", "rules/a/b", "rules2"];
+        let names = [
+            "group/team",
+            "groups/a/b",
+            "groups/ä",
+            "rules/a/b",
+            "rules2",
+        ];
         assert_eq!(unused, names.map(|name| format!("/ami-warden/{name}")));
         assert!(!policy.has_rules());
         assert!(policy.groups().expand("team").is_ok());
@@ -197,8 +216,11 @@ mod tests {
             ("rules", &rule("first")),
         ])
         .unwrap();
-        let names: Vec<_> =
-            policy.matching(&crate::testing::image()).iter().map(|rule| rule.name()).collect();
+        let names: Vec<_> = policy
+            .matching(&crate::testing::image())
+            .iter()
+            .map(|rule| rule.name())
+            .collect();
         assert_eq!(names, ["first", "second", "third"]);
     }
 
@@ -219,7 +241,11 @@ mod tests {
         };
         let error = Policy::parse("/p", vec![parameter], None).unwrap_err();
         assert_eq!(error.fault, PolicyFault::Secure);
-        assert!(error.to_string().starts_with("/p/rules: it is a SecureString"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("/p/rules: it is a SecureString")
+        );
     }
 
     #[test]
@@ -240,6 +266,11 @@ mod tests {
 
     #[test]
     fn groups_alone_are_not_rules_so_a_sweep_need_not_look_at_images_without_tags() {
-        assert!(!parse(&[("groups/team", "444455556666"), ("rules", "[]")]).unwrap().0.has_rules());
+        assert!(
+            !parse(&[("groups/team", "444455556666"), ("rules", "[]")])
+                .unwrap()
+                .0
+                .has_rules()
+        );
     }
 }

@@ -94,7 +94,10 @@ impl Rule {
     }
 
     pub(super) fn statement(&self, value: &str) -> Statement {
-        Statement { source: Source::Rule(self.name.clone()), value: value.to_owned() }
+        Statement {
+            source: Source::Rule(self.name.clone()),
+            value: value.to_owned(),
+        }
     }
 }
 
@@ -107,7 +110,11 @@ pub fn parse_rules(place: &str, json: &str) -> Result<Vec<Rule>, RulesError> {
     let mut reader = serde_json::Deserializer::from_str(json);
     let Unique(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
-        let path = if path == "." { String::new() } else { format!("{path}: ") };
+        let path = if path == "." {
+            String::new()
+        } else {
+            format!("{path}: ")
+        };
         RulesError::Json(format!("{path}{}", explain(json, &error.into_inner())))
     })?;
     // The reader stops behind the list: anything that follows is a mistake.
@@ -131,8 +138,14 @@ fn explain(json: &str, error: &serde_json::Error) -> String {
         return "the text is empty; expected a list of rules, [] for none".to_owned();
     }
     let text = error.to_string();
-    let problem = text.rsplit_once(" at line ").map_or(text.as_str(), |(problem, _)| problem);
-    format!("line {}, column {}: {problem}", error.line(), error.column())
+    let problem = text
+        .rsplit_once(" at line ")
+        .map_or(text.as_str(), |(problem, _)| problem);
+    format!(
+        "line {}, column {}: {problem}",
+        error.line(),
+        error.column()
+    )
 }
 
 fn read_rule(node: &Node<'_>, unnamed: &str) -> Result<Rule, Malformed> {
@@ -147,7 +160,10 @@ fn read_rule(node: &Node<'_>, unnamed: &str) -> Result<Rule, Malformed> {
     refuse_null(&matches)?;
     let mut rule = Rule {
         name,
-        name_patterns: matches.get("Name")?.map(|node| read_patterns(&node)).transpose()?,
+        name_patterns: matches
+            .get("Name")?
+            .map(|node| read_patterns(&node))
+            .transpose()?,
         tag_patterns: BTreeMap::new(),
         launch_permission: string(node, "LaunchPermission")?,
         description: string(node, "Description")?,
@@ -165,14 +181,16 @@ fn read_rule(node: &Node<'_>, unnamed: &str) -> Result<Rule, Malformed> {
                      are another account's words; match a tag of your own"
                 )));
             }
-            rule.tag_patterns.insert(key.to_owned(), read_patterns(&patterns)?);
+            rule.tag_patterns
+                .insert(key.to_owned(), read_patterns(&patterns)?);
         }
     }
     if let Some(tags) = node.get("SharedTags")? {
         refuse_null(&tags)?;
         for (key, value) in tags.entries()? {
             check_shared_key(key).map_err(|error| value.malformed(error.to_string()))?;
-            rule.shared_tags.insert(key.to_owned(), value.string()?.to_owned());
+            rule.shared_tags
+                .insert(key.to_owned(), value.string()?.to_owned());
         }
     }
     check_values(node, &rule)?;
@@ -193,7 +211,11 @@ pub struct BadSharedKey(usize);
 /// It is empty or too long.
 pub fn check_shared_key(key: &str) -> Result<(), BadSharedKey> {
     let length = key.chars().count();
-    if (1..=SHARED_KEY_CHARACTERS_MAX).contains(&length) { Ok(()) } else { Err(BadSharedKey(length)) }
+    if (1..=SHARED_KEY_CHARACTERS_MAX).contains(&length) {
+        Ok(())
+    } else {
+        Err(BadSharedKey(length))
+    }
 }
 
 /// null stands for nothing: an unset template variable must not widen a rule.
@@ -248,15 +270,17 @@ fn check_values(node: &Node<'_>, rule: &Rule) -> Result<(), Malformed> {
         Template::read(value).map_err(|error| at("Description", error.to_string()))?;
     }
     if let Some(value) = stated(rule.imds_support.as_ref()) {
-        value.parse::<ImdsSupport>().map_err(|error| at("ImdsSupport", error.to_string()))?;
+        value
+            .parse::<ImdsSupport>()
+            .map_err(|error| at("ImdsSupport", error.to_string()))?;
     }
     if let Some(value) = stated(rule.deprecate_at.as_ref()) {
-        value.parse::<DeprecateAt>().map_err(|error| at("DeprecateAt", error.to_string()))?;
+        value
+            .parse::<DeprecateAt>()
+            .map_err(|error| at("DeprecateAt", error.to_string()))?;
     }
     for (key, value) in &rule.shared_tags {
-        Template::read(value).map_err(|error| {
-            at("SharedTags", format!("{key:?}: {error}"))
-        })?;
+        Template::read(value).map_err(|error| at("SharedTags", format!("{key:?}: {error}")))?;
     }
     Ok(())
 }
@@ -323,7 +347,9 @@ impl<'de> Visitor<'de> for UniqueVisitor {
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             if object.contains_key(&key) {
-                return Err(A::Error::custom(format!("the key {key:?} stands twice; delete one")));
+                return Err(A::Error::custom(format!(
+                    "the key {key:?} stands twice; delete one"
+                )));
             }
             let Unique(value) = entries.next_value()?;
             object.insert(key, value);
@@ -355,8 +381,14 @@ mod tests {
         for other in [
             matching.clone().tag("os", "windows"),
             matching.clone().tag("release", "Stable"),
-            Image { name: Some("my-golden-1".into()), ..matching.clone() },
-            Image { name: None, ..matching.clone() },
+            Image {
+                name: Some("my-golden-1".into()),
+                ..matching.clone()
+            },
+            Image {
+                name: None,
+                ..matching.clone()
+            },
         ] {
             assert!(!matches(rules, &other));
         }
@@ -377,9 +409,16 @@ mod tests {
             ("a*b*c", "a-b-b-c", true),
         ] {
             let image = image().tag("k", value);
-            assert_eq!(matches(&rule(pattern), &image), expected, "{pattern} {value}");
+            assert_eq!(
+                matches(&rule(pattern), &image),
+                expected,
+                "{pattern} {value}"
+            );
         }
-        assert!(!matches(&rule("*"), &image()), "an absent tag matches nothing");
+        assert!(
+            !matches(&rule("*"), &image()),
+            "an absent tag matches nothing"
+        );
     }
 
     #[test]
@@ -388,26 +427,74 @@ mod tests {
             ("", "the text is empty"),
             ("{}", "expected a list, got an object"),
             ("[{]", "line 1"),
-            (r#"[{"Match": {}}] x"#, "line 1, column 17: text follows the list"),
+            (
+                r#"[{"Match": {}}] x"#,
+                "line 1, column 17: text follows the list",
+            ),
             (r#"[{"Name": "x"}]"#, "[0].Match: missing"),
-            (r#"[{"Match": {}, "Launch": "all"}]"#, "[0].Launch: unknown key"),
+            (
+                r#"[{"Match": {}, "Launch": "all"}]"#,
+                "[0].Launch: unknown key",
+            ),
             (r#"[{"Match": {"Tag": {}}}]"#, "[0].Match.Tag: unknown key"),
-            (r#"[{"Match": {}}, {"Match": {"Name": []}}]"#, "[1].Match.Name"),
-            (r#"[{"Match": {"Tags": {"os": 1}}}]"#, "[0].Match.Tags.os: expected a string or a list"),
-            (r#"[{"Match": {"Tags": {"os": ["a", 1]}}}]"#, "[0].Match.Tags.os[1]: expected a string"),
+            (
+                r#"[{"Match": {}}, {"Match": {"Name": []}}]"#,
+                "[1].Match.Name",
+            ),
+            (
+                r#"[{"Match": {"Tags": {"os": 1}}}]"#,
+                "[0].Match.Tags.os: expected a string or a list",
+            ),
+            (
+                r#"[{"Match": {"Tags": {"os": ["a", 1]}}}]"#,
+                "[0].Match.Tags.os[1]: expected a string",
+            ),
             (r#"[{"Match": []}]"#, "[0].Match: expected an object"),
             (r#"[["name", {}]]"#, "[0]: expected an object"),
-            (r#"[{"Match": {}, "LaunchPermission": "444455556666 bob"}]"#, "[0].LaunchPermission: \"bob\""),
-            (r#"[{"Match": {}, "LaunchPermission": "= -all"}]"#, "[0].LaunchPermission"),
-            (r#"[{"Match": {}, "Description": "{Name"}]"#, "[0].Description"),
-            (r#"[{"Match": {}, "Description": "{tag:ec2:SharedTag/x}"}]"#, "[0].Description"),
-            (r#"[{"Match": {}, "ImdsSupport": "v3.0"}]"#, "[0].ImdsSupport: \"v3.0\""),
-            (r#"[{"Match": {}, "DeprecateAt": "soon"}]"#, "[0].DeprecateAt: \"soon\""),
-            (r#"[{"Match": {}, "CopyPermission": "= 444455556666"}]"#, "[0].CopyPermission"),
-            (r#"[{"Match": {}, "SharedTags": {"": "x"}}]"#, "1 to 114 characters"),
-            (r#"[{"Match": {}, "SharedTags": {"a": "{x"}}]"#, "[0].SharedTags: \"a\""),
-            (r#"[{"Match": {}, "SharedTags": ["a"]}]"#, "[0].SharedTags: expected an object"),
-            (r#"[{"Match": {"Tags": {"ec2:SharedTag/release": "x"}}}]"#, "cannot be matched"),
+            (
+                r#"[{"Match": {}, "LaunchPermission": "444455556666 bob"}]"#,
+                "[0].LaunchPermission: \"bob\"",
+            ),
+            (
+                r#"[{"Match": {}, "LaunchPermission": "= -all"}]"#,
+                "[0].LaunchPermission",
+            ),
+            (
+                r#"[{"Match": {}, "Description": "{Name"}]"#,
+                "[0].Description",
+            ),
+            (
+                r#"[{"Match": {}, "Description": "{tag:ec2:SharedTag/x}"}]"#,
+                "[0].Description",
+            ),
+            (
+                r#"[{"Match": {}, "ImdsSupport": "v3.0"}]"#,
+                "[0].ImdsSupport: \"v3.0\"",
+            ),
+            (
+                r#"[{"Match": {}, "DeprecateAt": "soon"}]"#,
+                "[0].DeprecateAt: \"soon\"",
+            ),
+            (
+                r#"[{"Match": {}, "CopyPermission": "= 444455556666"}]"#,
+                "[0].CopyPermission",
+            ),
+            (
+                r#"[{"Match": {}, "SharedTags": {"": "x"}}]"#,
+                "1 to 114 characters",
+            ),
+            (
+                r#"[{"Match": {}, "SharedTags": {"a": "{x"}}]"#,
+                "[0].SharedTags: \"a\"",
+            ),
+            (
+                r#"[{"Match": {}, "SharedTags": ["a"]}]"#,
+                "[0].SharedTags: expected an object",
+            ),
+            (
+                r#"[{"Match": {"Tags": {"ec2:SharedTag/release": "x"}}}]"#,
+                "cannot be matched",
+            ),
         ] {
             let error = parse(rules).unwrap_err();
             assert!(error.contains(place), "{rules}: {error}");
@@ -425,12 +512,21 @@ mod tests {
             (r#"[{"Match": {"Tags": null}}]"#, "[0].Match.Tags"),
             (r#"[{"Match": {"Tags": {"a": null}}}]"#, "[0].Match.Tags.a"),
             (r#"[{"Name": null, "Match": {}}]"#, "[0].Name"),
-            (r#"[{"Match": {}, "LaunchPermission": null}]"#, "[0].LaunchPermission"),
+            (
+                r#"[{"Match": {}, "LaunchPermission": null}]"#,
+                "[0].LaunchPermission",
+            ),
             (r#"[{"Match": {}, "SharedTags": null}]"#, "[0].SharedTags"),
-            (r#"[{"Match": {}, "SharedTags": {"a": null}}]"#, "[0].SharedTags.a"),
+            (
+                r#"[{"Match": {}, "SharedTags": {"a": null}}]"#,
+                "[0].SharedTags.a",
+            ),
         ] {
             let error = parse(rules).unwrap_err();
-            assert!(error.contains(place) && error.contains("null"), "{rules}: {error}");
+            assert!(
+                error.contains(place) && error.contains("null"),
+                "{rules}: {error}"
+            );
         }
     }
 
@@ -441,7 +537,10 @@ mod tests {
             r#"[{"Match": {"Tags": {"os": "a", "os": "b"}}}]"#,
             r#"[{"Match": {}, "SharedTags": {"os": "a", "os": "b"}}]"#,
         ] {
-            assert!(parse(rules).unwrap_err().contains("stands twice"), "{rules}");
+            assert!(
+                parse(rules).unwrap_err().contains("stands twice"),
+                "{rules}"
+            );
         }
     }
 
@@ -454,7 +553,14 @@ mod tests {
 
     #[test]
     fn a_rule_without_a_name_is_called_by_its_place() {
-        let rules = parse_rules("rules/team", r#"[{"Match": {}}, {"Match": {}, "Name": ""}]"#).unwrap();
-        assert_eq!(rules.iter().map(Rule::name).collect::<Vec<_>>(), ["rules/team[0]", "rules/team[1]"]);
+        let rules = parse_rules(
+            "rules/team",
+            r#"[{"Match": {}}, {"Match": {}, "Name": ""}]"#,
+        )
+        .unwrap();
+        assert_eq!(
+            rules.iter().map(Rule::name).collect::<Vec<_>>(),
+            ["rules/team[0]", "rules/team[1]"]
+        );
     }
 }

@@ -46,8 +46,17 @@ impl DirectiveTags {
     }
 
     fn take(&mut self, key: &str, name: &str, value: &str) {
-        let statement = || Statement { source: Source::Tag(key.into()), value: value.into() };
-        let stated = || if value.is_empty() { None } else { Some(statement()) };
+        let statement = || Statement {
+            source: Source::Tag(key.into()),
+            value: value.into(),
+        };
+        let stated = || {
+            if value.is_empty() {
+                None
+            } else {
+                Some(statement())
+            }
+        };
         let (head, suffix) = match name.split_once(':') {
             Some((head, suffix)) => (head, Some(suffix)),
             None => (name, None),
@@ -95,14 +104,20 @@ mod tests {
     use crate::testing::image;
 
     fn hold(tags: &[(&str, &str)]) -> Hold {
-        let tagged = tags.iter().fold(image(), |image, (key, value)| image.tag(key, value));
+        let tagged = tags
+            .iter()
+            .fold(image(), |image, (key, value)| image.tag(key, value));
         DirectiveTags::read(&tagged.tags, "ami-warden:").hold
     }
 
     #[test]
     fn a_key_that_is_hold_but_for_case_or_blanks_holds_if_it_has_a_value() {
-        for key in ["ami-warden:hold ", "ami-warden: hold", "ami-warden:Hold", "ami-warden:\tHOLD\n"]
-        {
+        for key in [
+            "ami-warden:hold ",
+            "ami-warden: hold",
+            "ami-warden:Hold",
+            "ami-warden:\tHOLD\n",
+        ] {
             assert_eq!(hold(&[(key, "x")]), Hold::Mistyped, "{key:?}");
             assert_eq!(hold(&[(key, "")]), Hold::No, "{key:?}");
         }
@@ -114,6 +129,9 @@ mod tests {
         for key in ["ami-warden:Hold", "ami-warden:hold "] {
             assert_eq!(hold(&[("ami-warden:hold", "x"), (key, "x")]), Hold::Yes);
         }
-        assert_eq!(hold(&[("ami-warden:hold", ""), ("ami-warden:Hold", "x")]), Hold::Mistyped);
+        assert_eq!(
+            hold(&[("ami-warden:hold", ""), ("ami-warden:Hold", "x")]),
+            Hold::Mistyped
+        );
     }
 }

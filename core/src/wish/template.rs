@@ -180,7 +180,10 @@ pub fn check_description(text: &str) -> Result<(), TemplateError> {
     }
     let printable = |character: char| character == ' ' || character.is_ascii_graphic();
     if let Some(character) = text.chars().find(|character| !printable(*character)) {
-        return Err(TemplateError::NotAscii { text: text.to_owned(), character });
+        return Err(TemplateError::NotAscii {
+            text: text.to_owned(),
+            character,
+        });
     }
     if text.len() > DESCRIPTION_CHARACTERS_MAX {
         return Err(TemplateError::TooLong {

@@ -34,14 +34,19 @@ impl UsageReportsClient {
 impl UsageReports for UsageReportsClient {
     async fn create_report(&self, image: ImageId, token: &str) -> Result<String, CallError> {
         const OPERATION: &str = "CreateImageUsageReport";
-        let mut call = self.0.create_image_usage_report().image_id(image.to_string());
+        let mut call = self
+            .0
+            .create_image_usage_report()
+            .image_id(image.to_string());
         for resource_type in RESOURCE_TYPES {
             let of_type = ImageUsageResourceTypeRequest::builder().resource_type(resource_type);
             call = call.resource_types(of_type.build());
         }
         let answer = call.client_token(token).send().await;
         let answer = answer.map_err(|error| call_error(OPERATION, &error))?;
-        answer.report_id.ok_or_else(|| incomplete(OPERATION, "reportId"))
+        answer
+            .report_id
+            .ok_or_else(|| incomplete(OPERATION, "reportId"))
     }
 
     async fn reports_of(
@@ -51,13 +56,19 @@ impl UsageReports for UsageReportsClient {
     ) -> Result<Page<UsageReport>, CallError> {
         const OPERATION: &str = "DescribeImageUsageReports";
         let ids = images.iter().map(ToString::to_string).collect();
-        let call = self.0.describe_image_usage_reports().set_image_ids(Some(ids));
+        let call = self
+            .0
+            .describe_image_usage_reports()
+            .set_image_ids(Some(ids));
         let answer = call.set_next_token(page.map(str::to_owned)).send().await;
         let answer = answer.map_err(|error| call_error(OPERATION, &error))?;
         let reports = answer.image_usage_reports.unwrap_or_default().into_iter();
         // A report without an id or an image answers for nothing.
         let items = reports.filter_map(read_report).collect();
-        Ok(Page { items, next: next_page(answer.next_token) })
+        Ok(Page {
+            items,
+            next: next_page(answer.next_token),
+        })
     }
 
     async fn report_entries(
@@ -74,18 +85,25 @@ impl UsageReports for UsageReportsClient {
         for entry in answer.image_usage_report_entries.unwrap_or_default() {
             items.push(read_entry(entry).ok_or_else(|| incomplete(OPERATION, "whole entry"))?);
         }
-        Ok(Page { items, next: next_page(answer.next_token) })
+        Ok(Page {
+            items,
+            next: next_page(answer.next_token),
+        })
     }
 }
 
 fn read_report(report: types::ImageUsageReport) -> Option<UsageReport> {
     let kinds = report.resource_types.unwrap_or_default();
-    let has = |wanted: &&str| kinds.iter().any(|kind| kind.resource_type() == Some(*wanted));
+    let has = |wanted: &&str| {
+        kinds
+            .iter()
+            .any(|kind| kind.resource_type() == Some(*wanted))
+    };
     let of_all_types = RESOURCE_TYPES.iter().all(has);
     let of_all_accounts = report.account_ids.unwrap_or_default().is_empty();
-    let created = report.creation_time.and_then(|time| {
-        DateTime::from_timestamp(time.secs(), time.subsec_nanos())
-    });
+    let created = report
+        .creation_time
+        .and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()));
     Some(UsageReport {
         id: report.report_id?,
         image: report.image_id?.parse().ok()?,
