@@ -32,6 +32,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 NAME = "ami-warden"
 ARCHITECTURES = {"x86_64": [], "arm64": ["--arm64"]}
+TARGETS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"]
 # The documents and everything they link to, so that each link still leads somewhere.
 SHIPPED = [
     "CHANGELOG.md", "CONTRIBUTING.md", "DESIGN.md", "LICENSE", "README.md", "SECURITY.md", "deploy/README.md", "deploy/answer.schema.json",
@@ -79,16 +80,29 @@ def build(architecture: str, folder: Path, environment: dict[str, str]) -> Path:
     return folder / NAME / "bootstrap"
 
 
+def compiled(environment: dict[str, str]) -> set[tuple[str, str]]:
+    """Name and version of every crate that is compiled into the function, for either architecture."""
+    found = set()
+    for target in TARGETS:
+        run = subprocess.run(
+            ["cargo", "tree", "--locked", "--edges", "normal", "--package", NAME, "--target", target, "--prefix", "none", "--format", "{p}"],
+            check=True, cwd=ROOT, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        found |= {(line.split()[0], line.split()[1].removeprefix("v")) for line in run.stdout.splitlines() if line.strip()}
+    return found
+
+
 def write_sbom(output: Path, environment: dict[str, str]) -> None:
     """Every crate that is compiled into the function. The tool writes a file beside each Cargo.toml of the workspace; one is kept.
 
-    It also writes where the workspace lies, when it was asked and a random number: none of these is a matter of the commit.
+    It knows the features of the whole workspace, tests included, so what is not compiled is taken out again. It also writes where the
+    workspace lies, when it was asked and a random number: none of these is a matter of the commit.
     """
     name = "sbom-of-the-release"
     try:
         subprocess.run(
             [
-                "cargo", "cyclonedx", "--format", "json", "--spec-version", "1.5", "--target", "x86_64-unknown-linux-gnu", "--no-build-deps",
+                "cargo", "cyclonedx", "--format", "json", "--spec-version", "1.5", "--target", "all", "--no-build-deps",
                 "--override-filename", name, "--quiet",
             ],
             check=True, cwd=ROOT, env=environment,
@@ -98,6 +112,12 @@ def write_sbom(output: Path, environment: dict[str, str]) -> None:
         for path in ROOT.glob(f"**/{name}.json"):
             if "target" not in path.parts:
                 path.unlink()
+    crates = compiled(environment)
+    sbom["components"] = [each for each in sbom["components"] if (each["name"], each["version"]) in crates]
+    known = {sbom["metadata"]["component"]["bom-ref"], *(each["bom-ref"] for each in sbom["components"])}
+    sbom["dependencies"] = [
+        {**each, "dependsOn": [ref for ref in each.get("dependsOn", []) if ref in known]} for each in sbom["dependencies"] if each["ref"] in known
+    ]
     sbom.pop("serialNumber", None)
     committed = datetime.fromtimestamp(int(environment["SOURCE_DATE_EPOCH"]), timezone.utc)
     sbom["metadata"]["timestamp"] = committed.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -194,28 +194,51 @@ def test_the_template_and_the_crate_have_the_same_version(sam):
     assert sam["Metadata"]["AWS::ServerlessRepo::Application"]["SemanticVersion"] == said
 
 
-def test_the_sbom_is_the_same_wherever_and_whenever_it_is_made(tmp_path, monkeypatch):
-    """A stand-in for cargo-cyclonedx writes what the tool writes: beside each Cargo.toml, with path, time and number."""
+# Stands for cargo: `cyclonedx` writes what the tool writes, beside each Cargo.toml, with path, time, number and a crate of the tests;
+# `tree` says what is compiled.
+CARGO = """\
+#!{python}
+import json, os, sys
+root = os.getcwd()
+if sys.argv[1] == "tree":
+    print(f"ami-warden v0.2.0 ({{root}})\\nserde v1.0.0 (*)\\ntokio v1.48.0")
+else:
+    crates = [("serde", "1.0.0"), ("tokio", "1.48.0"), ("proptest", "1.12.0")]
+    own = f"path+file://{{root}}#0.2.0"
+    for folder in (".", "cli"):
+        json.dump(
+            {{
+                "bomFormat": "CycloneDX", "serialNumber": f"urn:uuid:{{root}}",
+                "metadata": {{"timestamp": root, "component": {{"bom-ref": own, "name": "ami-warden", "version": "0.2.0"}}}},
+                "components": [{{"bom-ref": name, "name": name, "version": version}} for name, version in crates],
+                "dependencies": [{{"ref": own, "dependsOn": ["serde", "proptest"]}}, {{"ref": "proptest", "dependsOn": ["tokio"]}}, {{"ref": "serde"}}],
+            }},
+            open(f"{{folder}}/sbom-of-the-release.json", "w"),
+        )
+"""
+
+
+def test_the_sbom_names_what_is_compiled_and_is_the_same_wherever_and_whenever_it_is_made(tmp_path, monkeypatch):
     sboms = []
     for place in ("here", "there"):
         root = tmp_path / place
         (root / "cli").mkdir(parents=True)
         cargo = root / "bin/cargo"
         cargo.parent.mkdir()
-        cargo.write_text(
-            "#!/bin/sh\nfor folder in . cli; do\n"
-            f"""echo '{{"bomFormat": "CycloneDX", "serialNumber": "urn:uuid:{place}", "metadata": {{"timestamp": "{place}",'\\\n"""
-            f"""' "component": {{"bom-ref": "path+file://{root}#0.2.0"}}}}, "components": []}}' > $folder/sbom-of-the-release.json\ndone\n"""
-        )
+        cargo.write_text(CARGO.format(python=sys.executable))
         cargo.chmod(0o755)
         monkeypatch.setattr(release, "ROOT", root)
         release.write_sbom(root / "x.cdx.json", {"PATH": f"{cargo.parent}:/usr/bin:/bin", "SOURCE_DATE_EPOCH": "1764547200"})
         sboms.append((root / "x.cdx.json").read_text())
         assert [path.name for path in root.glob("**/*.json")] == ["x.cdx.json"], "what the tool wrote elsewhere is gone"
     assert sboms[0] == sboms[1]
-    sbom = json.loads(sboms[0])
-    assert sbom["metadata"] == {"timestamp": "2025-12-01T00:00:00Z", "component": {"bom-ref": "path+file:///ami-warden#0.2.0"}}
-    assert "serialNumber" not in sbom
+    own = "path+file:///ami-warden#0.2.0"
+    assert json.loads(sboms[0]) == {
+        "bomFormat": "CycloneDX",
+        "metadata": {"timestamp": "2025-12-01T00:00:00Z", "component": {"bom-ref": own, "name": "ami-warden", "version": "0.2.0"}},
+        "components": [{"bom-ref": name, "name": name, "version": version} for name, version in [("serde", "1.0.0"), ("tokio", "1.48.0")]],
+        "dependencies": [{"ref": own, "dependsOn": ["serde"]}, {"ref": "serde", "dependsOn": []}],
+    }
 
 
 def test_package_says_what_it_lacks(tmp_path):
