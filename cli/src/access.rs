@@ -137,8 +137,7 @@ impl<'a> Explainer<'a> {
                 Source::Tag(key) => image.tags.get(key).map_or("", String::as_str),
                 Source::Rule(_) | Source::Request => &directive.value,
             };
-            let text = text.trim_start_matches([' ', ',']);
-            for item in items(text.strip_prefix('=').unwrap_or(text)) {
+            for item in items(text) {
                 let group = item.strip_prefix('@').map(ToOwned::to_owned);
                 for grantee in self.grantees(item) {
                     let reason = Reason {
@@ -279,12 +278,14 @@ mod tests {
 
     #[test]
     fn a_rule_is_a_reason_and_an_exact_list_is_read_behind_its_sign() {
-        let rules = r#"[{ "Name": "golden", "Match": {}, "LaunchPermission": "= 444455556666" }]"#;
-        let policy = policy(&[], rules);
-        assert_eq!(
-            access(&image(), "444455556666", None, &policy),
-            ["Keeps 444455556666: rule \"golden\""]
-        );
+        for value in ["= 444455556666", "=444455556666"] {
+            let rules = format!(
+                r#"[{{ "Name": "golden", "Match": {{}}, "LaunchPermission": "{value}" }}]"#
+            );
+            let policy = policy(&[], &rules);
+            let access = access(&image(), "444455556666", None, &policy);
+            assert_eq!(access, ["Keeps 444455556666: rule \"golden\""]);
+        }
     }
 
     #[test]

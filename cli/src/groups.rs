@@ -81,7 +81,7 @@ fn shape(record: &ImageRecord, refusal: &Refusal) -> String {
 #[cfg(test)]
 mod tests {
     use ami_warden::act::record::Outcome;
-    use ami_warden_core::model::refusal::{Attribute, Ground};
+    use ami_warden_core::model::refusal::{Attribute, Ec2Refusal, Ground};
 
     use super::*;
 
@@ -148,6 +148,24 @@ mod tests {
             ]
         );
         assert_eq!(groups[0].members[0].1, None);
+    }
+
+    #[test]
+    fn words_of_ec2_about_different_images_are_equal() {
+        let refused = |number: u32| {
+            let image = format!("ami-{number:08x}").parse().unwrap();
+            let refusal = Ec2Refusal {
+                image,
+                operation: "ModifyImageAttribute",
+                code: "OperationNotPermitted".into(),
+                message: format!("The image {image} cannot be shared."),
+                new_ground: false,
+            };
+            refused(number, vec![Ground::Ec2Refused(Box::new(refusal))])
+        };
+        let records = [refused(1), refused(2)];
+        let groups = refusals(records.iter());
+        assert_eq!(told(&groups), ["ec2-refused  launchPermission: 2"]);
     }
 
     #[test]

@@ -410,4 +410,24 @@ mod tests {
             "its policies and grants name 444455556666"
         );
     }
+
+    #[test]
+    fn nobody_can_use_a_key_of_aws_or_one_that_is_disabled() {
+        let owner = "111122223333".parse().unwrap();
+        let reach = KeyReach {
+            anybody: true,
+            accounts: accounts(""),
+        };
+        let key = |aws_managed, state: &str| {
+            let reach = Some(reach.clone());
+            let key = Key {
+                aws_managed,
+                state: state.into(),
+                reach,
+            };
+            cannot_use(&key, &Grantee::All, &owner)
+        };
+        assert!(key(true, "Enabled") && key(false, "PendingDeletion"));
+        assert!(!key(false, "Enabled"));
+    }
 }

@@ -573,3 +573,55 @@ impl Survey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ami_warden_core::{
+        model::refusal::{Attribute, Refusal},
+        testing::grantees,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_needed_by_those_who_keep_access_get_it_or_lack_nothing_but_the_key() {
+        let mut survey = Survey::sample(&["golden", "plain"]);
+        let looked = &mut survey.images[0];
+        looked.keys.insert("arn:key".to_owned());
+        for (account, standing) in [
+            ("444455556666", Standing::Keeps),
+            ("555566667777", Standing::Added),
+            ("666677778888", Standing::Removed),
+        ] {
+            let grantee = Grantee::Account(account.parse().unwrap());
+            looked.access.push(Access {
+                grantee,
+                standing,
+                reasons: Vec::new(),
+            });
+        }
+        let grantee = Grantee::Account("777788889999".parse().unwrap());
+        let ground = Ground::KeyNotShared {
+            grantee,
+            keys: vec!["arn:key".to_owned()],
+        };
+        looked
+            .record
+            .refusals
+            .push(Refusal::new(Attribute::LaunchPermission, ground));
+        let needs = survey.key_needs();
+        assert_eq!(needs.keys().collect::<Vec<_>>(), ["arn:key"]);
+        let expected = grantees("444455556666 555566667777 777788889999");
+        assert_eq!(needs["arn:key"].grantees, expected);
+        assert_eq!(needs["arn:key"].images.len(), 1);
+    }
+
+    #[test]
+    fn an_image_that_goes_away_during_a_sweep_is_no_error() {
+        let mut survey = Survey::sample(&["golden"]);
+        survey.images[0].record.skipped = Some(SkipReason::NotFound);
+        assert_eq!(survey.not_found().count(), 0);
+        survey.named = true;
+        assert_eq!(survey.not_found().count(), 1);
+    }
+}

@@ -271,6 +271,8 @@ mod tests {
         looks: Cell<usize>,
         created: RefCell<Vec<ImageId>>,
         refuses: Option<&'static str>,
+        /// So many looks do not show a report that was asked for.
+        looks_behind: usize,
     }
 
     impl Reports {
@@ -345,10 +347,11 @@ mod tests {
             }
             // One a page.
             let number: usize = page.map_or(0, |page| page.parse().unwrap());
-            let of_these: Vec<_> = reports
-                .iter()
-                .filter(|report| images.contains(&report.image))
-                .collect();
+            let is_shown = |report: &&UsageReport| {
+                let is_new = report.id.starts_with("amiur-new");
+                images.contains(&report.image) && (!is_new || self.looks.get() > self.looks_behind)
+            };
+            let of_these: Vec<_> = reports.iter().filter(is_shown).collect();
             let next = (number + 1 < of_these.len()).then(|| (number + 1).to_string());
             let items = of_these
                 .get(number)
@@ -456,6 +459,20 @@ mod tests {
             reason.contains("CreateImageUsageReport failed with UnauthorizedOperation"),
             "{reason}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_that_did_not_come_about_is_asked_for_once_more() {
+        let new = format!("amiur-new-{}", id(1));
+        let reports = Reports {
+            looks_behind: 3,
+            ..Reports::default()
+        }
+        .with("old", id(1), ReportState::Failed("x".into()), 1, true)
+        .entry(&new, "444455556666", "ec2:Instance", 2);
+        let told = ask(&reports, &[1]).await;
+        assert_eq!(accounts(&told[&id(1)]), ["444455556666: 2 instances"]);
+        assert_eq!(*reports.created.borrow(), [id(1)]);
     }
 
     #[tokio::test(start_paused = true)]

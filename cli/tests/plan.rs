@@ -142,8 +142,7 @@ impl World {
         for call in self.emulator.calls().into_iter().skip(before) {
             let named = |known: &&str| known.split(':').nth(1) == Some(&call.action);
             // Everybody may ask STS who they are.
-            let is_known =
-                call.action == "GetCallerIdentity" || CALLS.iter().any(named);
+            let is_known = call.action == "GetCallerIdentity" || CALLS.iter().any(named);
             assert!(is_known, "{} is no call of a plan", call.action);
             assert!(
                 asks_for_reports || !call.action.starts_with("Create"),
