@@ -501,6 +501,7 @@ const COMMANDS: &[(&str, Tried)] = &[
     ("aws ssm put-parameter ", Nothing("it needs an AWS account")),
     ("aws s3 cp ", Nothing("it needs an AWS account")),
     ("aws ec2 create-tags ", Nothing("it needs an AWS account")),
+    ("aws ec2 copy-image ", Nothing("it needs an AWS account")),
     (
         "aws ec2 describe-images ",
         Nothing("it needs an AWS account"),

@@ -46,9 +46,6 @@ use crate::world::{Account, Carried, Fate, NoKeys, Truth, World, Write, error, g
 /// The contract: no write rests on anything older.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// A call that the schedule holds up is held up for so long.
-const HELD_UP: Duration = Duration::from_secs(6);
-
 /// Longer than any wait of an invocation between two calls.
 const WAIT_MAX: Duration = Duration::from_secs(40);
 
@@ -99,8 +96,8 @@ pub struct Scene {
     pub cues: Vec<Cue>,
     /// The parts that invocations may change.
     pub written: &'static [Part],
-    /// So many calls are held up until everything that was read is too old.
-    pub held_up: usize,
+    /// So many times calls are held up, and for how long.
+    pub held_up: (usize, Duration),
     /// So many writes end with one of these faults.
     pub faults: (usize, &'static [Fault]),
     /// EC2 shows the last of the doings later than the event tells of it.
@@ -581,7 +578,7 @@ impl<'a> Run<'a> {
     /// reads, or an invocation only begins. It is taken at once, and schedules that differ in its
     /// place count as one. Not while a hold-up may come, which makes reads old.
     fn free_choice(&self) -> Option<Choice> {
-        if self.held_up < self.scene.held_up {
+        if self.held_up < self.scene.held_up.0 {
             return None;
         }
         for (owner, invocation) in self.invocations.iter().enumerate() {
@@ -659,7 +656,7 @@ impl<'a> Run<'a> {
         if is_waiting && (self.hidden.is_none() || self.hidden_waits < HIDDEN_WAITS_MAX) {
             choices.push(Choice::Wait);
         }
-        if is_running && self.hidden.is_none() && self.held_up < self.scene.held_up {
+        if is_running && self.hidden.is_none() && self.held_up < self.scene.held_up.0 {
             choices.push(Choice::HoldUp);
         }
         choices
@@ -682,8 +679,9 @@ impl<'a> Run<'a> {
             Choice::Wait => self.wait().await,
             Choice::HoldUp => {
                 self.held_up += 1;
-                self.trace.push(format!("{HELD_UP:?} pass"));
-                advance(HELD_UP).await;
+                let (_, time) = self.scene.held_up;
+                self.trace.push(format!("{time:?} pass"));
+                advance(time).await;
             }
             Choice::Crash(owner) => {
                 self.crashes += 1;
