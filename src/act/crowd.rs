@@ -54,6 +54,12 @@ const BATCH_MIN: usize = 10;
 /// would be read again before they are written.
 const BATCH_WAIT_MAX: Duration = Duration::from_secs(3);
 
+/// How often the crowd looks whether another image may be begun.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// The same while no image is read yet.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The batches that are read at the same time.
 const BATCHES_MAX: usize = 2;
 
@@ -172,18 +178,22 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
     }
 
     /// The moment to look again whether an image may be begun, or to stop.
+    ///
+    /// Never in the past: the loop would spin until EC2 answers.
     fn wake_at(&self, shift: &Shift<'_>) -> Instant {
+        let soon = Instant::now() + LOOK_INTERVAL;
         if shift.ready.is_empty() {
-            return self.last_start;
+            // Nothing is begun yet, so only an image that is read or the end of the time changes it.
+            return if shift.any_begun {
+                self.last_start.max(soon)
+            } else {
+                soon + IDLE_INTERVAL
+            };
         }
-        let next = self
-            .retry
+        self.retry
             .next_start()
-            .max(Instant::now() + Duration::from_millis(20));
-        next.min(
-            self.last_start
-                .max(Instant::now() + Duration::from_millis(20)),
-        )
+            .max(soon)
+            .min(self.last_start.max(soon))
     }
 
     fn read_more<'b>(&'b self, shift: &mut Shift<'b>, promised: &'b Promised) {

@@ -31,7 +31,7 @@ use ami_warden::{
 };
 use ami_warden_core::model::{
     change::Change,
-    grantee::Grantee,
+    grantee::{Grantee, LaunchPermissions},
     image::{Image, State},
 };
 use serde_json::Value;
@@ -244,7 +244,7 @@ struct Knowledge {
     /// Milliseconds, operation, and the hash of the answer.
     answers: Vec<(u128, &'static str, u64)>,
     image: Option<(Instant, Image)>,
-    permissions: Option<Instant>,
+    permissions: Option<(Instant, LaunchPermissions)>,
     parameters: Option<(Instant, Vec<(String, String)>)>,
     /// A write ended with a fault, and the image was not read since.
     must_read: bool,
@@ -267,7 +267,9 @@ impl Knowledge {
                 self.image = seen.map(|truth| (Instant::now(), truth.image.clone()));
                 (self.must_read, self.must_look) = (false, false);
             }
-            "DescribeImageAttribute" => self.permissions = Some(Instant::now()),
+            "DescribeImageAttribute" => {
+                self.permissions = Some((Instant::now(), account.now().launch.clone()));
+            }
             "GetParametersByPath" => {
                 let parameters = account.parameters.clone().into_iter().collect();
                 self.parameters = Some((Instant::now(), parameters));
@@ -344,7 +346,8 @@ impl Desk {
         let is_old = |read: Option<Instant>| read.is_none_or(|at| at.elapsed() > FRESH);
         let mut oldest = vec![("image", known.image.as_ref().map(|(at, _)| *at))];
         if matches!(change, Change::LaunchPermission(_)) {
-            oldest.push(("launch permissions", known.permissions));
+            let read = known.permissions.as_ref().map(|(at, _)| *at);
+            oldest.push(("list of launch permissions", read));
         }
         if self.has_policy {
             oldest.push(("policy", known.parameters.as_ref().map(|(at, _)| *at)));
@@ -356,6 +359,26 @@ impl Desk {
         }
         if known.must_read {
             self.break_rule(format!("{owner} repeats a write without reading the image"));
+        }
+    }
+
+    /// The rules for the end of an invocation that succeeded.
+    fn check_ending(&self, owner: usize) {
+        let known = &self.known.borrow()[owner];
+        if known.must_look {
+            self.break_rule(format!("{owner} ends without a look after its last write"));
+        }
+        let (Some((_, image)), Some((_, launch))) = (&known.image, &known.permissions) else {
+            return;
+        };
+        let groups = known
+            .parameters
+            .as_ref()
+            .map(|(_, groups)| groups.as_slice());
+        if is_exact(image) && *launch != asked_for(image, groups.unwrap_or_default()) {
+            self.break_rule(format!(
+                "{owner} ends and saw permissions against an exact list"
+            ));
         }
     }
 
@@ -380,6 +403,14 @@ impl Desk {
             ));
         }
     }
+}
+
+/// Whether the tags name exactly the grantees that are to have access.
+fn is_exact(image: &Image) -> bool {
+    let value = image.tags.get("ami-warden:launch-permission");
+    image.state == State::Available
+        && !image.tags.contains_key("ami-warden:hold")
+        && value.is_some_and(|value| value.starts_with('='))
 }
 
 /// The grantees that an image's tags ask for; written from the contract, for simple lists only.
@@ -567,9 +598,8 @@ impl<'a> Run<'a> {
         };
         let succeeded = result.is_ok();
         let event = event.take();
-        if succeeded && self.desk.known.borrow()[owner].must_look {
-            self.desk
-                .break_rule(format!("{owner} ends without a look after its last write"));
+        if succeeded {
+            self.desk.check_ending(owner);
         }
         self.invocations[owner] = Invocation::Done { event, succeeded };
     }
