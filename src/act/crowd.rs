@@ -347,3 +347,122 @@ impl<'b> Shift<'b> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ami_warden_core::{
+        model::{
+            facts::SnapshotFacts,
+            grantee::{CopyPermissions, LaunchPermissions},
+        },
+        testing::image,
+        wish::policy::StoredParameter,
+    };
+
+    use super::*;
+    use crate::act::{
+        call_error::CallError,
+        observe::TagScope,
+        ports::{Described, Listing, Page},
+        record::{ImageRecord, Outcome},
+        rulebook::{RuleSource, RulebookSettings},
+    };
+
+    /// An EC2 that takes a while to show an image.
+    struct Slow(Duration);
+
+    impl Ec2 for Slow {
+        async fn images(
+            &self,
+            _: &[ImageId],
+            _: Option<&str>,
+        ) -> Result<Page<Described>, CallError> {
+            tokio::time::sleep(self.0).await;
+            Ok(Page {
+                items: vec![Described::Image(Box::new(image()))],
+                next: None,
+            })
+        }
+
+        async fn image_ids(
+            &self,
+            _: &Listing,
+            _: i32,
+            _: Option<&str>,
+        ) -> Result<Page<Option<ImageId>>, CallError> {
+            Ok(Page::default())
+        }
+
+        async fn launch_permissions(&self, _: ImageId) -> Result<LaunchPermissions, CallError> {
+            Ok(LaunchPermissions::new())
+        }
+
+        async fn snapshots(
+            &self,
+            _: &[&str],
+            _: Option<&str>,
+        ) -> Result<Page<(String, SnapshotFacts)>, CallError> {
+            Ok(Page::default())
+        }
+
+        async fn copy_permissions(&self, _: &str) -> Result<CopyPermissions, CallError> {
+            Ok(CopyPermissions::new())
+        }
+
+        async fn block_public_access(&self) -> Result<Option<bool>, CallError> {
+            Ok(None)
+        }
+    }
+
+    struct NoParameters;
+
+    impl Parameters for NoParameters {
+        async fn below(
+            &self,
+            _: &str,
+            _: Option<&str>,
+        ) -> Result<Page<StoredParameter>, CallError> {
+            Ok(Page::default())
+        }
+
+        async fn parameter(&self, _: &str) -> Result<StoredParameter, CallError> {
+            Err(CallError::timeout("GetParameter"))
+        }
+    }
+
+    /// A loop that wakes in the past never lets the paused clock go on: this test would not end.
+    #[tokio::test(start_paused = true)]
+    async fn an_image_that_is_read_after_the_last_moment_to_begin_one_is_begun_all_the_same() {
+        let (ec2, settings) = (Slow(Duration::from_secs(3)), RulebookSettings::default());
+        let retry = Retry::until(Instant::now() + Duration::from_secs(60));
+        let scope = TagScope {
+            prefix: "ami-warden:",
+            any_tag: false,
+            status_tag: None,
+        };
+        let crowd = Crowd {
+            observer: Observer {
+                ec2: &ec2,
+                retry: &retry,
+                scope,
+            },
+            retry: &retry,
+            rulebooks: &Rulebooks::new(&NoParameters, &settings, RuleSource::Stored),
+            last_start: Instant::now(),
+        };
+        let begin = async |fresh: Fresh| {
+            Ok(Reconciled::only(ImageRecord::new(
+                fresh.image.id,
+                Outcome::Unchanged,
+            )))
+        };
+        let ids = [image().id];
+        let mut told = Vec::new();
+        let left = crowd
+            .work_on(&ids, &Promised::Nothing, &begin, &mut |done| {
+                told.push(done.record.id)
+            })
+            .await;
+        assert_eq!((left, told), (Ok(NotBegun::default()), ids.to_vec()));
+    }
+}
