@@ -39,7 +39,7 @@ const CASES: [Case; 3] = [
     Case {
         name: "event",
         what: "decode a CloudTrail event of CreateTags",
-        budget: 210_000,
+        budget: 125_000,
         run: event,
     },
     Case {
