@@ -460,7 +460,7 @@ mod tests {
         let mut told = Vec::new();
         let left = crowd
             .work_on(&ids, &Promised::Nothing, &begin, &mut |done| {
-                told.push(done.record.id)
+                told.push(done.record.id);
             })
             .await;
         assert_eq!((left, told), (Ok(NotBegun::default()), ids.to_vec()));

@@ -303,23 +303,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
                      looked at."
                 ));
             }
-            let (left, listed) = {
-                // The next part is listed meanwhile, and not waited for when the time is up.
-                let mut listing = std::pin::pin!(lister.next());
-                let mut work =
-                    std::pin::pin!(self.work_on(&ids, &Promised::Nothing, manner, true, told));
-                let mut listed = None;
-                let left = loop {
-                    tokio::select! {
-                        left = &mut work => break left,
-                        part = &mut listing, if listed.is_none() => listed = Some(part),
-                    }
-                };
-                if listed.is_none() {
-                    listed = timeout_at(self.last_start, &mut listing).await.ok();
-                }
-                (left, listed)
-            };
+            let (left, listed) = self.work_and_list(&ids, &mut lister, manner, told).await;
             let left = match left {
                 Ok(left) => left,
                 Err(error) => return Ok(Err(error)),
@@ -356,6 +340,33 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             }
             Err(error) => Ok(Err(error)),
         }
+    }
+
+    /// Works on a part, and lists the next one meanwhile. The listing is not waited for when the time
+    /// is up: then it is `None`.
+    async fn work_and_list(
+        &self,
+        ids: &[ImageId],
+        lister: &mut Lister<'_, E>,
+        manner: Manner,
+        told: &mut Told<'_>,
+    ) -> (
+        Result<NotBegun, PolicyError>,
+        Option<Result<Option<Listed>, CallError>>,
+    ) {
+        let mut listing = std::pin::pin!(lister.next());
+        let mut work = std::pin::pin!(self.work_on(ids, &Promised::Nothing, manner, true, told));
+        let mut listed = None;
+        let left = loop {
+            tokio::select! {
+                left = &mut work => break left,
+                part = &mut listing, if listed.is_none() => listed = Some(part),
+            }
+        };
+        if listed.is_none() {
+            listed = timeout_at(self.last_start, &mut listing).await.ok();
+        }
+        (left, listed)
     }
 
     async fn request(&self, request: &Request) -> Result<Answer, Error> {
