@@ -206,11 +206,8 @@ soak: compile-programs ## Ten minutes of mixed events and random faults (SOAK_SE
 .PHONY: proof
 proof: compile ## The tests behind docs/proof.md, with a line for what each of them tried
 	@$(call say,'proving')
-	@cargo test --locked --workspace --lib --test e2e --test model --test documents -- --nocapture 2>&1 \
+	@cargo test --locked --workspace --lib --test e2e --test interleavings --test model --test documents -- --nocapture 2>&1 \
 		| tee $(TARGET)/proof.log | grep --line-buffered -oE '^test result: .*|proof: .*|.*(panicked|FAILED|^error).*'
-	@$(call say,'trying every schedule of two invocations (optimised)')
-	@cargo test --locked --release --no-default-features --test interleavings -- --nocapture 2>&1 \
-		| tee $(TARGET)/interleavings.log | grep --line-buffered -oE '^test result: .*|proof: .*|.*(panicked|FAILED|^error).*'
 
 SECONDS_EACH ?= 30
 .PHONY: fuzz

@@ -267,7 +267,7 @@ fn by_hand_before() -> Scene {
             Doing {
                 name: "C in by hand",
                 parts: &[Part::Launch],
-                act: |account| account.change(|truth| drop(truth.launch.insert(grantee(C)))),
+                act: |account| account.change(|truth| truth.launch.extend([grantee(C)])),
             },
             tags("= A", |account| retag(account, "= 222233334444")),
         ],
@@ -342,10 +342,8 @@ fn prove(name: &str, scenes: &[Scene]) {
 
 #[test]
 fn two_invocations_and_two_changes_of_tags_end_as_the_newest_wish_wants() {
-    prove(
-        "two changes of tags",
-        &[lists(), withdrawals(), descriptions()],
-    );
+    let scenes = [lists(), withdrawals(), private(), descriptions()];
+    prove("two changes of tags", &scenes);
 }
 
 #[test]
