@@ -117,12 +117,14 @@ e2e-release: compile .venv/template/.done ## The files of a release alone, in an
 # --- Check ------------------------------------------------------------------------------------------------------------------------------
 
 .PHONY: lint
-lint: ## Formatting and clippy
+lint: ## Formatting, clippy and the documentation of the code
 	@$(call say,'cargo fmt --check')
 	@cargo fmt --all --check
 	@$(call say,'cargo clippy (the AWS SDK is checked once more the first time: some minutes)')
 	@$(call beat,checking); cargo clippy --locked --workspace --all-targets -- -D warnings
 	@cargo clippy --locked --no-default-features --all-targets -- -D warnings
+	@$(call say,'cargo doc')
+	@RUSTDOCFLAGS='-D warnings' cargo doc --locked --quiet --no-deps --no-default-features --package ami-warden-core --package ami-warden
 
 .PHONY: check
 check: lint test budgets browser demo e2e ## What CI runs first: lint, test, budgets, browser, demo, e2e. In jobs of their own: lint-deploy, deny

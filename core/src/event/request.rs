@@ -1,7 +1,7 @@
 //! A `ModifyImageAttribute` request in boto3's form, which
 //! `aws ec2 modify-image-attribute --generate-cli-skeleton` prints too.
 //!
-//! The API has two parameter styles for the same thing; both become one [`RequestedChange`] here.
+//! The API has two parameter styles for the same thing; both become one `RequestedChange` here.
 //! <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyImageAttribute.html>
 
 use std::collections::BTreeSet;
