@@ -210,6 +210,8 @@ proof: compile ## The tests behind docs/proof.md, with a line for what each of t
 	@$(call say,'proving')
 	@cargo test --locked --workspace --lib --test e2e --test interleavings --test model --test documents -- --nocapture 2>&1 \
 		| tee $(TARGET)/proof.log | grep --line-buffered -oE '^test result: .*|proof: .*|.*(panicked|FAILED|^error).*'
+	@$(call say,'exploring the model (a minute$(,) after compiling)')
+	@cargo run --locked --quiet --release --manifest-path proof/Cargo.toml --target-dir $(TARGET)/proof | tee -a $(TARGET)/proof.log
 
 SECONDS_EACH ?= 30
 .PHONY: fuzz
