@@ -315,7 +315,7 @@ fn a_chain_whose_link_is_killed_goes_on_where_the_last_answer_said() {
     }
     function
         .emulator
-        .fault(Fault::new("*", FaultKind::Latency { ms: 300 }).forever());
+        .fault(Fault::new("*", FaultKind::Latency { ms: 600 }).forever());
     let first = function
         .invoke_for(Duration::from_secs(8), r#"{"Sweep": {}}"#)
         .unwrap();

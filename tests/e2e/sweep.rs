@@ -26,7 +26,7 @@ fn shared(_: usize, image: Image) -> Image {
 fn cut_short(function: &mut Function, event: &Value) -> Value {
     function
         .emulator
-        .fault(Fault::new("*", FaultKind::Latency { ms: 300 }).forever());
+        .fault(Fault::new("*", FaultKind::Latency { ms: 600 }).forever());
     let answer = function
         .invoke_for(Duration::from_secs(8), &event.to_string())
         .unwrap();
