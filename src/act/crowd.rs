@@ -31,7 +31,7 @@ const AT_WORK_MAX: usize = 400;
 
 /// The images at work at first, and the most that are not hanging.
 const MOVING_MIN: usize = 24;
-const MOVING_MAX: usize = 200;
+const MOVING_MAX: usize = 100;
 
 /// An image at work for longer than this hangs, unless the others take as long: it waits for its own
 /// retries.

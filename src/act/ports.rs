@@ -25,9 +25,10 @@ use super::call_error::CallError;
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html>
 pub const FILTER_VALUES_MAX: usize = 200;
 
-/// The largest page of a listing.
+/// The largest page of a listing. EC2 gives up to 1,000 images, some 3 kB each, and all of them are in
+/// memory at least twice, as text and as values.
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeImages.html>
-pub const PAGE_SIZE_MAX: i32 = 1000;
+pub const PAGE_SIZE_MAX: i32 = 500;
 
 /// EC2, as far as this function reads it.
 #[allow(async_fn_in_trait)] // One task, no spawning: the futures need not be Send.

@@ -249,7 +249,9 @@ impl<'a> Attempts<'a> {
         let _counted = self.clock.start();
         let sent = Instant::now();
         self.retry.calls.set(self.retry.calls.get() + 1);
-        let result = timeout_at(sent + left, attempt()).await;
+        // On the heap while it lasts: futures around a large one hold it several times over.
+        let attempt = Box::pin(attempt());
+        let result = timeout_at(sent + left, attempt).await;
         let answer = match &result {
             Err(_) => Answer::Fault,
             Ok(Err(error)) => trouble.answer(error.kind, &self.retry.streaks),

@@ -12,7 +12,6 @@ use std::{
 };
 
 use ami_warden_core::model::image::ImageId;
-use futures_util::future::try_join_all;
 
 use super::{
     call_error::CallError,
@@ -24,7 +23,7 @@ use super::{
 const PAGE_SIZE_MIN: i32 = 10;
 
 /// The most pages of an estate that is listed at once. More are listed in parts.
-const WHOLE_PAGES_MAX: usize = 5;
+const WHOLE_PAGES_MAX: usize = 8;
 
 /// The ids of one part of the estate.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -110,16 +109,14 @@ impl<'a, E: Ec2> Lister<'a, E> {
         id_patterns: &[String],
         pages_max: usize,
     ) -> Result<Option<Listed>, CallError> {
-        let kinds = self.kinds.iter().map(|which| {
+        let mut all = Listed::default();
+        // One after the other: a page takes megabytes until its ids are taken out.
+        for which in &self.kinds {
             let listing = Listing {
                 which: which.clone(),
                 id_patterns: id_patterns.to_vec(),
             };
-            self.pages(listing, pages_max)
-        });
-        let mut all = Listed::default();
-        for listed in try_join_all(kinds).await? {
-            let Some(listed) = listed else {
+            let Some(listed) = self.pages(listing, pages_max).await? else {
                 return Ok(None);
             };
             all.ids.extend(listed.ids);

@@ -24,7 +24,7 @@ pub use self::{
     sts::{NoCredentials, StsClient},
 };
 
-/// The clients, which share one HTTP client and one set of credentials.
+/// The clients, which share one set of credentials.
 #[derive(Debug)]
 pub struct Clients<Access> {
     /// EC2.
@@ -96,7 +96,7 @@ impl<Access> Clients<Access> {
         }
         let config = config.load().await;
         Self {
-            ec2: Ec2Client::new(&config),
+            ec2: Ec2Client::new(config.clone()),
             region: config.region().map(ToString::to_string),
             keys: KmsClient::new(config.clone()),
             caller: StsClient::new(config.clone()),

@@ -63,7 +63,7 @@ async fn exchange<T>(
         .load()
         .await;
     let clients = Clients {
-        ec2: Ec2Client::new(&config),
+        ec2: Ec2Client::new(config.clone()),
         keys: KmsClient::new(config.clone()),
         caller: StsClient::new(config.clone()),
         parameters: SsmClient::new(config),

@@ -29,7 +29,7 @@ fn list() -> Vec<String> {
         "Filter.1.Name=tag-key Filter.1.Value.1=ami-warden:*",
     ]
     .map(|filter| {
-        format!("DescribeImages {filter} IncludeDisabled=true MaxResults=1000 Owner.1=self")
+        format!("DescribeImages {filter} IncludeDisabled=true MaxResults=500 Owner.1=self")
     })
     .into()
 }

@@ -90,8 +90,8 @@ fn a_sweep_lists_pages_of_own_images_with_directive_tags_and_of_public_ones() {
     assert_eq!(
         requests[..3],
         [
-            "DescribeImages Filter.1.Name=is-public Filter.1.Value.1=true IncludeDisabled=true MaxResults=1000 Owner.1=self",
-            "DescribeImages Filter.1.Name=tag-key Filter.1.Value.1=ami-warden:* IncludeDisabled=true MaxResults=1000 Owner.1=self",
+            "DescribeImages Filter.1.Name=is-public Filter.1.Value.1=true IncludeDisabled=true MaxResults=500 Owner.1=self",
+            "DescribeImages Filter.1.Name=tag-key Filter.1.Value.1=ami-warden:* IncludeDisabled=true MaxResults=500 Owner.1=self",
             &format!(
                 "DescribeImages Filter.1.Name=image-id Filter.1.Value.1={} Filter.1.Value.2={IMAGE} IncludeDisabled=true Owner.1=self",
                 nth(2)
@@ -453,7 +453,7 @@ fn with_rules_a_sweep_lists_every_image() {
     );
     assert!(
         function.requests().contains(
-            &"DescribeImages IncludeDisabled=true MaxResults=1000 Owner.1=self".to_owned()
+            &"DescribeImages IncludeDisabled=true MaxResults=500 Owner.1=self".to_owned()
         )
     );
 }

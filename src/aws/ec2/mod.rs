@@ -5,15 +5,21 @@ mod read;
 mod usage;
 mod write;
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::OnceLock};
 
+use aws_config::SdkConfig;
 use aws_sdk_ec2::Client;
 
 pub use self::usage::UsageReportsClient;
 
 /// EC2 through the AWS SDK, to read or to change.
 #[derive(Debug, Clone)]
-pub struct Ec2Client<Access>(Client, PhantomData<Access>);
+pub struct Ec2Client<Access> {
+    config: SdkConfig,
+    client: Client,
+    many: OnceLock<Client>,
+    access: PhantomData<Access>,
+}
 
 /// A client without any call that changes something.
 ///
@@ -38,13 +44,24 @@ pub struct ReadOnly;
 pub struct ReadWrite;
 
 impl<Access> Ec2Client<Access> {
-    pub(super) fn new(config: &aws_config::SdkConfig) -> Self {
-        Self(Client::new(config), PhantomData)
+    pub(super) fn new(config: SdkConfig) -> Self {
+        Self {
+            client: Client::new(&config),
+            config,
+            many: OnceLock::new(),
+            access: PhantomData,
+        }
+    }
+
+    /// A client with connections of its own, for answers about many images. A connection keeps a
+    /// buffer as large as its largest answer, up to 400 kB, and a sweep has a hundred connections.
+    fn many(&self) -> &Client {
+        self.many.get_or_init(|| Client::new(&self.config))
     }
 
     /// Usage reports, by the same client.
     #[must_use]
     pub fn usage_reports(&self) -> UsageReportsClient {
-        UsageReportsClient::new(self.0.clone())
+        UsageReportsClient::new(self.client.clone())
     }
 }

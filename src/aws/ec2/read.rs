@@ -6,6 +6,7 @@ use ami_warden_core::model::{
     image::ImageId,
 };
 use aws_sdk_ec2::{
+    Client,
     operation::describe_images::builders::DescribeImagesFluentBuilder,
     types::{Filter, ImageAttributeName, SnapshotAttributeName},
 };
@@ -21,9 +22,8 @@ use crate::{
 
 impl<Access> Ec2Client<Access> {
     /// Your own images only, disabled ones included: others' images are not yours to change.
-    fn describe_own_images(&self, page: Option<&str>) -> DescribeImagesFluentBuilder {
-        let call = self
-            .0
+    fn describe_own_images(client: &Client, page: Option<&str>) -> DescribeImagesFluentBuilder {
+        let call = client
             .describe_images()
             .owners("self")
             .include_disabled(true);
@@ -39,7 +39,13 @@ impl<Access> Ec2 for Ec2Client<Access> {
     ) -> Result<Page<Described>, CallError> {
         // A filter, since an id that is not there would fail the whole call as a parameter.
         let by_id = filter("image-id", ids.iter().map(ToString::to_string));
-        let answer = self.describe_own_images(page).filters(by_id).send().await;
+        let client = if ids.len() > 1 {
+            self.many()
+        } else {
+            &self.client
+        };
+        let call = Self::describe_own_images(client, page).filters(by_id);
+        let answer = call.send().await;
         let answer = answer.map_err(|error| call_error("DescribeImages", &error))?;
         // An image without a readable id answers for none of those that were asked for.
         let images = answer.images.unwrap_or_default().into_iter();
@@ -56,7 +62,7 @@ impl<Access> Ec2 for Ec2Client<Access> {
         page_size: i32,
         page: Option<&str>,
     ) -> Result<Page<Option<ImageId>>, CallError> {
-        let mut call = self.describe_own_images(page).max_results(page_size);
+        let mut call = Self::describe_own_images(self.many(), page).max_results(page_size);
         match &listing.which {
             Which::All => {}
             Which::Tagged(keys) => call = call.filters(filter("tag-key", keys.iter().cloned())),
@@ -81,7 +87,10 @@ impl<Access> Ec2 for Ec2Client<Access> {
 
     async fn launch_permissions(&self, id: ImageId) -> Result<LaunchPermissions, CallError> {
         const OPERATION: &str = "DescribeImageAttribute";
-        let call = self.0.describe_image_attribute().image_id(id.to_string());
+        let call = self
+            .client
+            .describe_image_attribute()
+            .image_id(id.to_string());
         let answer = call
             .attribute(ImageAttributeName::LaunchPermission)
             .send()
@@ -103,7 +112,7 @@ impl<Access> Ec2 for Ec2Client<Access> {
         // A filter, since one snapshot that cannot be seen would fail the whole call as a
         // parameter.
         let by_id = filter("snapshot-id", ids.iter().map(ToString::to_string));
-        let call = self.0.describe_snapshots().filters(by_id);
+        let call = self.client.describe_snapshots().filters(by_id);
         let answer = call.set_next_token(page.map(str::to_owned)).send().await;
         let answer = answer.map_err(|error| call_error("DescribeSnapshots", &error))?;
         let mut items = Vec::new();
@@ -126,7 +135,10 @@ impl<Access> Ec2 for Ec2Client<Access> {
 
     async fn copy_permissions(&self, snapshot: &str) -> Result<CopyPermissions, CallError> {
         const OPERATION: &str = "DescribeSnapshotAttribute";
-        let call = self.0.describe_snapshot_attribute().snapshot_id(snapshot);
+        let call = self
+            .client
+            .describe_snapshot_attribute()
+            .snapshot_id(snapshot);
         let answer = call
             .attribute(SnapshotAttributeName::CreateVolumePermission)
             .send()
@@ -141,7 +153,11 @@ impl<Access> Ec2 for Ec2Client<Access> {
     }
 
     async fn block_public_access(&self) -> Result<Option<bool>, CallError> {
-        let answer = self.0.get_image_block_public_access_state().send().await;
+        let answer = self
+            .client
+            .get_image_block_public_access_state()
+            .send()
+            .await;
         let answer =
             answer.map_err(|error| call_error("GetImageBlockPublicAccessState", &error))?;
         Ok(match answer.image_block_public_access_state.as_deref() {

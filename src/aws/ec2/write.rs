@@ -82,19 +82,25 @@ impl Ec2Client<ReadWrite> {
             }
             Change::CopyPermission(change) => {
                 let call = self
-                    .0
+                    .client
                     .modify_snapshot_attribute()
                     .snapshot_id(&change.snapshot);
                 let call = call.create_volume_permission(copy_modifications(change));
                 send!("ModifySnapshotAttribute", call.set_dry_run(dry_run))
             }
             Change::Deprecation { to: Some(time), .. } => {
-                let call = self.0.enable_image_deprecation().image_id(id.to_string());
+                let call = self
+                    .client
+                    .enable_image_deprecation()
+                    .image_id(id.to_string());
                 let call = call.deprecate_at(DateTime::from_secs(time.timestamp()));
                 send!("EnableImageDeprecation", call.set_dry_run(dry_run))
             }
             Change::Deprecation { to: None, .. } => {
-                let call = self.0.disable_image_deprecation().image_id(id.to_string());
+                let call = self
+                    .client
+                    .disable_image_deprecation()
+                    .image_id(id.to_string());
                 send!("DisableImageDeprecation", call.set_dry_run(dry_run))
             }
             Change::SharedTag { key, to, .. } => {
@@ -109,7 +115,7 @@ impl Ec2Client<ReadWrite> {
         id: ImageId,
         dry_run: Option<bool>,
     ) -> ModifyImageAttributeFluentBuilder {
-        self.0
+        self.client
             .modify_image_attribute()
             .image_id(id.to_string())
             .set_dry_run(dry_run)
@@ -125,7 +131,7 @@ impl Ec2Client<ReadWrite> {
         let tag = Tag::builder().key(key);
         if let Some(value) = value {
             let call = self
-                .0
+                .client
                 .create_tags()
                 .resources(id.to_string())
                 .set_dry_run(dry_run);
@@ -133,7 +139,7 @@ impl Ec2Client<ReadWrite> {
         } else {
             // Without a value in the request EC2 deletes the tag whatever it says.
             let call = self
-                .0
+                .client
                 .delete_tags()
                 .resources(id.to_string())
                 .set_dry_run(dry_run);
