@@ -540,6 +540,47 @@ fn every_setting_is_a_parameter_of_the_template() {
     }
 }
 
+/// The number that a terminal knows a colour of `cli/src/text.rs` by.
+fn terminal_code(style: &str) -> &'static str {
+    match style {
+        "Style::new().bold()" => "1",
+        "Style::new().dimmed()" => "2",
+        "AnsiColor::Green.on_default()" => "32",
+        "AnsiColor::Yellow.on_default()" => "33",
+        "AnsiColor::Magenta.on_default()" => "35",
+        "AnsiColor::Cyan.on_default()" => "36",
+        "AnsiColor::Red.on_default().bold()" => "1;31",
+        other => panic!("which number has {other}?"),
+    }
+}
+
+#[test]
+fn the_demo_shows_each_meaning_in_the_colour_of_the_plan_command() {
+    let plan = read("cli/src/text.rs");
+    let (_, palette) = plan.split_once("pub const SOME: Self = Self {").unwrap();
+    let (palette, _) = palette.split_once("};").unwrap();
+    let meanings = palette
+        .lines()
+        .filter_map(|line| line.trim().split_once(": "));
+    let mut written = Vec::new();
+    for (meaning, style) in meanings {
+        let code = terminal_code(style.trim_end_matches(','));
+        written.push(format!("\"{meaning}\": \"{code}\""));
+    }
+    assert_eq!(written.len(), 7, "{written:?}");
+    let expected = format!("_PALETTE = {{{}}}", written.join(", "));
+    let demo = read("tests/demo/show.py");
+    assert!(demo.contains(&expected), "show.py has not {expected}");
+    for (outcome, meaning) in [
+        ("applied", "add"),
+        ("refused", "refuse"),
+        ("failed", "danger"),
+    ] {
+        let expected = format!("\"{outcome}\": \"{meaning}\"");
+        assert!(demo.contains(&expected), "show.py has not {expected}");
+    }
+}
+
 /// What tries a command.
 #[derive(Clone, Copy)]
 enum Tried {
