@@ -456,8 +456,6 @@ fn companions(kind: &str) -> &'static [&'static str] {
     match kind {
         // Errors stand beside the outcomes of images.
         "error type" => &["errorType"],
-        // The stack makes this one, from the log.
-        "metric" => &["ImagesWithRefusals"],
         _ => &[],
     }
 }
