@@ -88,7 +88,7 @@ lint-template-mutations: .venv/template/.done ## Break the template on purpose a
 	@.venv/template/bin/python deploy/tests/mutations.py
 
 .PHONY: lint-deploy
-lint-deploy: .venv/template/.done .venv/lint/.done .venv/cdk/.done ## checkov, cdk-nag, cfn-lint and zizmor: each finding mended or accepted; the CDK example (needs npm)
+lint-deploy: .venv/template/.done .venv/lint/.done .venv/cdk/.done ## checkov, cdk-nag, cfn-lint and zizmor: each finding fixed or accepted; the CDK example (needs npm)
 	@$(call say,'asking the linters of templates and workflows (a minute)')
 	@.venv/template/bin/python deploy/tests/linters.py --lint .venv/lint --cdk .venv/cdk
 	@.venv/template/bin/python deploy/tests/cdk_example.py --cdk .venv/cdk

@@ -595,15 +595,15 @@ use Tried::{In, Make, Nothing};
 const COMMANDS: &[(&str, Tried)] = &[
     ("git clone ", Nothing("it goes over the network")),
     (
-        "cargo run -p ami-warden-plan -- --allow-public ",
+        "target/debug/ami-warden-plan --allow-public ",
         In("cli/tests/plan.rs", "--allow-public"),
     ),
     (
-        "cargo run -p ami-warden-plan -- --inventory ",
+        "target/debug/ami-warden-plan --inventory ",
         In("cli/tests/plan.rs", "--inventory"),
     ),
     (
-        "cargo run -p ami-warden-plan -- --policy-path ",
+        "target/debug/ami-warden-plan --policy-path ",
         In("cli/tests/plan.rs", "--rules"),
     ),
     (
@@ -613,6 +613,7 @@ const COMMANDS: &[(&str, Tried)] = &[
             "cargo lambda build --locked --release --output-format zip",
         ),
     ),
+    ("make plan", Make),
     ("make help", Make),
     ("make test-core", Make),
     ("make check", Make),
@@ -661,7 +662,7 @@ const COMMANDS: &[(&str, Tried)] = &[
 
 #[test]
 fn every_command_that_a_document_shows_is_known_with_what_tries_it() {
-    const PROGRAMS: [&str; 7] = [
+    const PROGRAMS: [&str; 8] = [
         "make ",
         "cargo ",
         "aws ",
@@ -669,6 +670,7 @@ fn every_command_that_a_document_shows_is_known_with_what_tries_it() {
         "python3 ",
         "git ",
         "DRY_RUN=true ",
+        "target/debug/ami-warden-plan ",
     ];
     let documents = documents();
     let lines = documents

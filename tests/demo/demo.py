@@ -123,7 +123,7 @@ class Demo:
         self.world.seed(IMAGES, KEYS)
 
         self.act("ami-available.json", "EC2 says: an image has become available", event("ami-available"))
-        self.expect(SHARED, "applied", after=[ALICE, ORGANIZATION], besides="shared tag release=stable")
+        self.expect(SHARED, "applied", after=[ALICE, ORGANIZATION], note="shared tag release=stable")
         self.check.equal("the shared tag", self.world.image(SHARED)["Tags"].get(SHARED_RELEASE_TAG), "stable")
         self.log(event("ami-available")["id"])
 
@@ -146,7 +146,7 @@ class Demo:
         correction = {"AddTags": {"Id": CORRECTED, "Tags": {SHARE_TAG: right}}}
         self.world.at_call("ModifyImageAttribute", {"ImageId": CORRECTED}, correction)
         self.act("tag-changed.json", "A tag is corrected while it is obeyed", tag_change(CORRECTED, mistaken), adapted=True)
-        self.expect(CORRECTED, "applied", after=[ALICE], wanted=[mistaken, right], besides="the corrected wish wins")
+        self.expect(CORRECTED, "applied", after=[ALICE], wanted=[mistaken, right], note="the corrected wish wins")
 
         created = event("call-create-image")
         created["detail"]["responseElements"]["imageId"] = PENDING
@@ -197,7 +197,7 @@ class Demo:
         row: str | None = None,
         status: str | None = None,
         wanted: list[str] | None = None,
-        besides: str | None = None,
+        note: str | None = None,
     ) -> None:
         """Shows what became of one image, and checks it against what must become of it."""
         image = self.world.image(image_id)
@@ -237,7 +237,7 @@ class Demo:
         self.rows[f"{image_id} {row}"] = [
             [show.plain(image["Name"])],
             [show.plain(text) for text in wanted],
-            [show.outcome(verdict.lower()), *([show.plain(besides)] if besides else [])],
+            [show.outcome(verdict.lower()), *([show.plain(note)] if note else [])],
             [show.launcher(each) for each in now] or [show.plain(show.OWNER_ONLY)],
         ]
 

@@ -23,7 +23,7 @@ use crate::world::*;
 /// As many cases at the same time. They mostly wait.
 const AT_ONCE: usize = 24;
 
-/// How long an invocation lasts in which something goes wrong for good.
+/// How long an invocation lasts in which something goes wrong at every try.
 const SHORT: Duration = Duration::from_secs(4);
 
 /// How long one may last in which all ends well, on a busy machine.
@@ -155,7 +155,7 @@ struct Trouble {
     name: String,
     /// None: it is the way to the service that breaks, see [`Gone`].
     kind: Option<FaultKind>,
-    /// None: for good.
+    /// None: always.
     times: Option<u32>,
 }
 
@@ -207,7 +207,7 @@ fn troubles(step: Step) -> Vec<Trouble> {
             times: Some(times),
         });
         troubles.push(Trouble {
-            name: format!("{name}, for good"),
+            name: format!("{name}, always"),
             kind: Some(kind),
             times: None,
         });
@@ -340,7 +340,7 @@ fn run(function: &mut Function, step: Step, trouble: &Trouble, service: Option<&
     }
     let passes = trouble.times.is_some()
         || matches!(trouble.kind, Some(FaultKind::Error { status: None, .. }));
-    let time = if passes && !trouble.name.contains("for good") {
+    let time = if passes && !trouble.name.contains(", always") {
         LONG
     } else {
         SHORT
