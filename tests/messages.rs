@@ -535,6 +535,7 @@ fn settings(all: &mut Collection) {
         ("ALLOWED_GRANTEES", "-*"),
         ("ALLOWED_GRANTEES", "-"),
         ("ALLOWED_GRANTEES", "-bob"),
+        ("ALLOWED_GRANTEES", "--444455556666"),
         ("ALLOWED_GRANTEES", "@engineering"),
         ("ALLOWED_GRANTEES", "4444"),
         ("ALLOWED_GRANTEES", "bob"),

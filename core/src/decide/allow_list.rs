@@ -52,6 +52,9 @@ pub enum AllowListError {
     /// A lone `-`.
     #[error("\"-\" names nobody: write the grantee right behind the \"-\"")]
     NamesNobody,
+    /// More than one `-`.
+    #[error("{0:?} begins with more than one \"-\": a single one forbids a grantee")]
+    SecondMinus(String),
     /// A group.
     #[error(
         "{0:?} cannot stand here: the people who edit groups must not widen the guardrail, so \
@@ -134,6 +137,9 @@ impl AllowedGrantees {
                 (_, Some("")) => return Err(AllowListError::NamesNobody),
                 (_, Some("*")) => return Err(AllowListError::NeverAnybody),
                 (_, Some("all")) => return Err(AllowListError::NeverAll),
+                (_, Some(name)) if name.starts_with('-') => {
+                    return Err(AllowListError::SecondMinus(item.to_owned()));
+                }
                 (_, Some(name)) => {
                     allowed
                         .never
@@ -343,7 +349,10 @@ mod tests {
                 "\"bob\" is not a grantee: expected 12-digit account ids",
             ),
             ("-bob", "\"-bob\" is not a grantee"),
-            ("--444455556666", "\"--444455556666\" is not a grantee"),
+            (
+                "--444455556666",
+                "\"--444455556666\" begins with more than one",
+            ),
             ("44445555666", "an account id has 12 digits, this has 11"),
             ("444455556666\u{a0}", "\"444455556666\\u{a0}\""),
             (
