@@ -88,7 +88,7 @@ lint-template-mutations: .venv/template/.done ## Break the template on purpose a
 	@.venv/template/bin/python deploy/tests/mutations.py
 
 .PHONY: lint-deploy
-lint-deploy: .venv/template/.done .venv/lint/.done .venv/cdk/.done ## checkov, cdk-nag, cfn-lint and zizmor: each finding mended or accepted; the CDK example (needs npm)
+lint-deploy: .venv/template/.done .venv/lint/.done .venv/cdk/.done ## checkov, cdk-nag, cfn-lint and zizmor: each finding fixed or accepted; the CDK example (needs npm)
 	@$(call say,'asking the linters of templates and workflows (a minute)')
 	@.venv/template/bin/python deploy/tests/linters.py --lint .venv/lint --cdk .venv/cdk
 	@.venv/template/bin/python deploy/tests/cdk_example.py --cdk .venv/cdk
@@ -104,6 +104,14 @@ browser: compile .venv/browser/.done ## Open the page of ami-warden-plan --html 
 	@$(call say,'opening the page of ami-warden-plan in a browser (half a minute)')
 	@cargo test --locked --quiet --workspace --test page
 	@CHROMIUM='$(CHROMIUM)' node cli/tests/browser/check.mjs .venv/browser '$(TARGET)/tmp/page.html' $(SCREENSHOTS)
+
+.PHONY: pictures
+pictures: $(RIE) compile .venv/browser/.done .venv/pictures/.done ## Draw the pictures of the README anew, from real runs: docs/demo.svg, docs/access.png (needs chromium and npm)
+	@command -v '$(CHROMIUM)' >/dev/null || { echo '$(CHROMIUM) is not there. On Debian: apt install chromium; elsewhere set CHROMIUM' >&2; exit 1; }
+	@$(call say,'drawing the demo and the access page')
+	@.venv/pictures/bin/python tests/demo/picture.py docs/demo.svg 'make demo' $(DEMO)
+	@cargo test --locked --quiet --workspace --test page
+	@CHROMIUM='$(CHROMIUM)' node cli/tests/browser/picture.mjs .venv/browser '$(TARGET)/tmp/page.html' docs/access.png
 
 .PHONY: e2e
 e2e: compile-programs .venv/template/.done .venv/sam/.done ## sam build, sam deploy to an emulated account, events through the deployed rules
@@ -251,7 +259,8 @@ venv = $(call say,'setting up $(1) ($(2))'); \
 .venv/bench/.done: benches/cold_start/requirements.txt
 .venv/sam/.done: deploy/tests/requirements-sam.txt
 .venv/lint/.done: deploy/tests/requirements-lint.txt
-.venv/template/.done .venv/moto/.done .venv/bench/.done .venv/sam/.done .venv/lint/.done: .venv/%/.done:
+.venv/pictures/.done: tests/demo/requirements-picture.txt
+.venv/template/.done .venv/moto/.done .venv/bench/.done .venv/sam/.done .venv/lint/.done .venv/pictures/.done: .venv/%/.done:
 	@$(call venv,.venv/$*,a minute)
 	@.venv/$*/bin/pip install --quiet -r $<
 	@touch $@

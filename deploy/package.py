@@ -138,7 +138,7 @@ def transform(sam: dict, release: dict[str, tuple[str, str]] | None = None) -> d
     for resource in sam["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = {"Bucket": "bucket", "Key": "key"}
-    # The translator writes the Region and partition of whoever runs it into some values. This keeps them open.
+    # The translator writes the Region and partition of its caller into some values. This keeps them open.
     itself = {name: "${%s}" % name for name in ("AWS::Region", "AWS::Partition")}
     plain = Translator({}, Parser()).translate(sam, itself)
     for resource in plain["Resources"].values():

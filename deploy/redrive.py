@@ -274,9 +274,9 @@ def canonical(event: dict) -> str:
 
 
 def sweep_parcels(same: list[Kept], dry_run: bool) -> Iterator[Parcel]:
-    """One sweep in place of all: from the beginning if one of them is, else from the earliest place where one stopped.
+    """One sweep instead of all: from the beginning if one of them is, else from the earliest place where one stopped.
 
-    The images that a chain carried along are looked at besides, unless the sweep meets them anyway.
+    The images that a chain carried along are looked at too, unless the sweep meets them anyway.
     """
     asks = [each.ask for each in same if each.ask]
     if len(same) == 1:

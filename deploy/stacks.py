@@ -31,7 +31,7 @@ class Stack:
     account: str
     outputs: dict[str, str]
     client: Callable[..., Any]
-    """A client of a service there, for example `stack.client("sqs")`; what boto3 takes besides may follow."""
+    """A client of a service there, for example `stack.client("sqs")`; further arguments of boto3 may follow."""
 
     def __str__(self) -> str:
         return f"{self.name} in {self.region} of {self.account}"

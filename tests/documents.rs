@@ -195,7 +195,15 @@ fn documents() -> Vec<(String, String)> {
     ]
     .map(Into::into)
     .into();
-    for folder in ["docs", "deploy", "deploy/iam", "events"] {
+    for folder in [
+        "docs",
+        "deploy",
+        "deploy/cdk",
+        "deploy/iam",
+        "deploy/terraform",
+        "ec2-emulator",
+        "events",
+    ] {
         let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         paths.extend(
@@ -264,6 +272,102 @@ fn every_target_of_make_and_every_file_and_heading_that_a_document_points_to_is_
             );
         }
     }
+}
+
+/// Every link of a document to a file, as a path from the root, without its anchor.
+fn links(document: &str, text: &str) -> BTreeSet<String> {
+    let folder = Path::new(document).parent().unwrap();
+    let links = text
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'));
+    let mut found = BTreeSet::new();
+    for (link, _) in links.filter(|(link, _)| !link.starts_with("http")) {
+        let mut path = folder.to_path_buf();
+        for part in link.split('#').next().unwrap_or_default().split('/') {
+            if part == ".." {
+                path.pop();
+            } else {
+                path.push(part);
+            }
+        }
+        found.insert(path.to_str().unwrap().to_owned());
+    }
+    found
+}
+
+#[test]
+fn the_readme_links_to_every_page_of_docs_and_leads_to_every_document() {
+    let documents = documents();
+    let from_readme = links("README.md", &read("README.md"));
+    let mut reached = BTreeSet::from(["README.md".to_owned()]);
+    loop {
+        let before = reached.len();
+        for (document, text) in &documents {
+            if reached.contains(document) {
+                reached.extend(links(document, text));
+            }
+        }
+        if reached.len() == before {
+            break;
+        }
+    }
+    let mut missing = Vec::new();
+    for (document, _) in &documents {
+        if !reached.contains(document) {
+            missing.push(format!("no link leads to {document}"));
+        }
+        if document.starts_with("docs/") && !from_readme.contains(document) {
+            missing.push(format!("README.md does not link to {document}"));
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// The texts that follow `before` in a text, up to the first character that no version has.
+fn versions<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
+    let mut found = Vec::new();
+    for rest in text.split(before).skip(1) {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.');
+        let version = rest[..end.unwrap_or(rest.len())].trim_end_matches('.');
+        if version.matches('.').count() == 2 {
+            found.push(version);
+        }
+    }
+    found
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const LOCKED: &str = "name = \"ami-warden-core\"\nversion = \"";
+
+/// The files that name the version, with the text before it.
+const NAMED: [(&str, &str); 11] = [
+    ("Cargo.lock", LOCKED),
+    ("fuzz/Cargo.lock", LOCKED),
+    ("proof/Cargo.lock", LOCKED),
+    ("template.yaml", "SemanticVersion: "),
+    ("Makefile", "make release VERSION="),
+    ("deploy/README.md", "make release VERSION="),
+    ("CONTRIBUTING.md", "make release VERSION="),
+    ("CONTRIBUTING.md", "Push a tag `v"),
+    ("deploy/cdk/README.md", "TEMPLATE=ami-warden-"),
+    ("deploy/cdk/ami-warden.mjs", "TEMPLATE=ami-warden-"),
+    ("deploy/terraform/README.md", "ami-warden-"),
+];
+
+#[test]
+fn every_place_that_names_the_version_names_the_same() {
+    for (file, before) in NAMED {
+        let text = read(file);
+        let found = versions(&text, before);
+        assert!(!found.is_empty(), "{file}: no version after {before:?}");
+        for version in found {
+            assert_eq!(version, VERSION, "{file}, after {before:?}");
+        }
+    }
+    let changelog = read("CHANGELOG.md");
+    let newest = versions(&changelog, "\n## ");
+    assert_eq!(newest.first(), Some(&VERSION), "CHANGELOG.md");
 }
 
 /// The tables of all documents whose first column holds names: the document and the names.
@@ -341,7 +445,7 @@ fn alarms() -> BTreeSet<String> {
 fn needed_in(kind: &str) -> &'static [&'static str] {
     match kind {
         // The README says when it occurs, the other what to do.
-        "refusal code" => &["README.md", "docs/operations.md"],
+        "refusal code" => &["README.md", "docs/refusals.md"],
         "setting" => &["README.md"],
         _ => &[],
     }
@@ -352,8 +456,6 @@ fn companions(kind: &str) -> &'static [&'static str] {
     match kind {
         // Errors stand beside the outcomes of images.
         "error type" => &["errorType"],
-        // The stack makes this one, from the log.
-        "metric" => &["ImagesWithRefusals"],
         _ => &[],
     }
 }
@@ -436,6 +538,47 @@ fn every_setting_is_a_parameter_of_the_template() {
     }
 }
 
+/// The number that a terminal knows a colour of `cli/src/text.rs` by.
+fn terminal_code(style: &str) -> &'static str {
+    match style {
+        "Style::new().bold()" => "1",
+        "Style::new().dimmed()" => "2",
+        "AnsiColor::Green.on_default()" => "32",
+        "AnsiColor::Yellow.on_default()" => "33",
+        "AnsiColor::Magenta.on_default()" => "35",
+        "AnsiColor::Cyan.on_default()" => "36",
+        "AnsiColor::Red.on_default().bold()" => "1;31",
+        other => panic!("which number has {other}?"),
+    }
+}
+
+#[test]
+fn the_demo_shows_each_meaning_in_the_colour_of_the_plan_command() {
+    let plan = read("cli/src/text.rs");
+    let (_, palette) = plan.split_once("pub const SOME: Self = Self {").unwrap();
+    let (palette, _) = palette.split_once("};").unwrap();
+    let meanings = palette
+        .lines()
+        .filter_map(|line| line.trim().split_once(": "));
+    let mut written = Vec::new();
+    for (meaning, style) in meanings {
+        let code = terminal_code(style.trim_end_matches(','));
+        written.push(format!("\"{meaning}\": \"{code}\""));
+    }
+    assert_eq!(written.len(), 7, "{written:?}");
+    let expected = format!("_PALETTE = {{{}}}", written.join(", "));
+    let demo = read("tests/demo/show.py");
+    assert!(demo.contains(&expected), "show.py has not {expected}");
+    for (outcome, meaning) in [
+        ("applied", "add"),
+        ("refused", "refuse"),
+        ("failed", "danger"),
+    ] {
+        let expected = format!("\"{outcome}\": \"{meaning}\"");
+        assert!(demo.contains(&expected), "show.py has not {expected}");
+    }
+}
+
 /// What tries a command.
 #[derive(Clone, Copy)]
 enum Tried {
@@ -452,15 +595,15 @@ use Tried::{In, Make, Nothing};
 const COMMANDS: &[(&str, Tried)] = &[
     ("git clone ", Nothing("it goes over the network")),
     (
-        "cargo run -p ami-warden-plan -- --allow-public ",
+        "target/debug/ami-warden-plan --allow-public ",
         In("cli/tests/plan.rs", "--allow-public"),
     ),
     (
-        "cargo run -p ami-warden-plan -- --inventory ",
+        "target/debug/ami-warden-plan --inventory ",
         In("cli/tests/plan.rs", "--inventory"),
     ),
     (
-        "cargo run -p ami-warden-plan -- --policy-path ",
+        "target/debug/ami-warden-plan --policy-path ",
         In("cli/tests/plan.rs", "--rules"),
     ),
     (
@@ -470,6 +613,7 @@ const COMMANDS: &[(&str, Tried)] = &[
             "cargo lambda build --locked --release --output-format zip",
         ),
     ),
+    ("make plan", Make),
     ("make help", Make),
     ("make test-core", Make),
     ("make check", Make),
@@ -518,7 +662,7 @@ const COMMANDS: &[(&str, Tried)] = &[
 
 #[test]
 fn every_command_that_a_document_shows_is_known_with_what_tries_it() {
-    const PROGRAMS: [&str; 7] = [
+    const PROGRAMS: [&str; 8] = [
         "make ",
         "cargo ",
         "aws ",
@@ -526,6 +670,7 @@ fn every_command_that_a_document_shows_is_known_with_what_tries_it() {
         "python3 ",
         "git ",
         "DRY_RUN=true ",
+        "target/debug/ami-warden-plan ",
     ];
     let documents = documents();
     let lines = documents

@@ -534,6 +534,8 @@ fn settings(all: &mut Collection) {
         ("ALLOWED_GRANTEES", "-all"),
         ("ALLOWED_GRANTEES", "-*"),
         ("ALLOWED_GRANTEES", "-"),
+        ("ALLOWED_GRANTEES", "-bob"),
+        ("ALLOWED_GRANTEES", "--444455556666"),
         ("ALLOWED_GRANTEES", "@engineering"),
         ("ALLOWED_GRANTEES", "4444"),
         ("ALLOWED_GRANTEES", "bob"),
@@ -700,6 +702,12 @@ fn policies(all: &mut Collection) {
         r#"[{"Match": {}, "SharedTags": "release"}]"#,
         r#"[{"Match": {}, "SharedTags": {"": "x"}}]"#,
         r#"[{"Match": {}, "SharedTags": {"release": "{"}}]"#,
+        r#"[{"Match": {"Tags": {"os": ["ubuntu-*", null]}}}]"#,
+        r#"[{"Match": {}"#,
+        r#"[{"Match": {},}]"#,
+        r#"[{"Match": {} "Name": "x"}]"#,
+        "[{'Match': {}}]",
+        "release = stable",
     ] {
         let scene = scene().parameter("rules", rules);
         all.error("InvalidPolicy", &format!("rules: {rules}"), scene, &look);
@@ -759,6 +767,8 @@ fn grantee_directives(all: &mut Collection) {
         "-",
         "444455556666 =",
         "= -444455556666",
+        "--444455556666",
+        "-bob",
         "444455556666 -444455556666",
         ELSEWHERE,
         "arn:aws:organizations::111122223333:root/o-exampleorgid/r-ab12",

@@ -205,7 +205,7 @@ fn access(access: &Access) -> Value {
     })
 }
 
-/// Those who certainly cannot use one of the image's keys.
+/// The grantees that certainly cannot use one of the image's keys.
 fn locked(looked: &Looked, survey: &Survey, owner: &AccountId) -> Vec<String> {
     let mut locked = Vec::new();
     for access in &looked.access {

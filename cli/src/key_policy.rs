@@ -1,4 +1,4 @@
-//! Statements for the policies of keys, so that those who are let in can use the image.
+//! Statements for the policies of keys, so that recipients can use the image.
 //!
 //! A recipient needs the key of every encrypted snapshot, and an IAM policy in their own account that
 //! allows the same. The calls are those of
@@ -39,7 +39,8 @@ const AUTO_SCALING_OPERATIONS: [&str; 8] = [
     "CreateGrant",
 ];
 
-/// Auto Scaling's role in the account of whoever makes the grant, a suffix of their own included.
+/// Auto Scaling's role in the account of the person who makes the grant, with any suffix of its
+/// name.
 const AUTO_SCALING_ROLE: &str = "iam::${aws:PrincipalAccount}:\
     role/aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling*";
 
@@ -57,7 +58,7 @@ pub struct Statement {
     condition: Value,
 }
 
-/// A key, and the statements for those who need it.
+/// A key, and the statements for the recipients that need it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct KeyAdvice {
@@ -67,7 +68,7 @@ pub struct KeyAdvice {
     /// The images with snapshots under it.
     #[serde(serialize_with = "texts")]
     pub images: BTreeSet<ImageId>,
-    /// Those who may launch these images, or would be let in.
+    /// The grantees that may launch these images, or would be let in.
     #[serde(serialize_with = "texts")]
     pub grantees: LaunchPermissions,
     /// Those among them who certainly cannot use the key now.
@@ -93,7 +94,7 @@ fn texts<T: ToString, S: serde::Serializer>(
 pub struct Need {
     /// The images with snapshots under the key.
     pub images: BTreeSet<ImageId>,
-    /// Those who may launch these images, or would be let in.
+    /// The grantees that may launch these images, or would be let in.
     pub grantees: LaunchPermissions,
 }
 
@@ -205,7 +206,7 @@ pub fn statements(
     statements
 }
 
-/// The use of the key; the grants that EC2 makes for whoever launches; and the grant that somebody must
+/// The use of the key; the grants that EC2 makes for a launch; and the grant that somebody must
 /// make by hand for Auto Scaling's role. No AWS service makes that one, so a statement with
 /// `kms:GrantIsForAWSResource` would not allow it.
 fn three(party: &str, partition: &str, principal: &Value, members: &Value) -> [Statement; 3] {

@@ -281,7 +281,7 @@ impl Survey {
         summary
     }
 
-    /// Who needs which key: those who have access, would be let in, or are kept out for the key alone.
+    /// Who needs which key: the grantees that have access, would be let in, or are kept out for the key alone.
     pub fn key_needs(&self) -> BTreeMap<String, Need> {
         let mut needs: BTreeMap<String, Need> = BTreeMap::new();
         for looked in &self.images {

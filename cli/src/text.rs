@@ -330,7 +330,7 @@ impl Page<'_> {
         let bold = self.colors.title;
         writeln!(
             self.text,
-            "{bold}In use by those who would lose access{bold:#}"
+            "{bold}In use by accounts that would lose access{bold:#}"
         )?;
         for (record, change) in self.survey.taking_away() {
             let Some(usage) = self.survey.usage.get(&record.id) else {
@@ -373,8 +373,8 @@ impl Page<'_> {
 
     fn keys(&mut self, keys: &[KeyAdvice]) -> fmt::Result {
         let bold = self.colors.title;
-        let intro = "Statements for key policies. Those who get in need the same in an IAM policy of \
-            their own account.";
+        let intro = "Statements for key policies. Recipients need the same in an IAM policy of their \
+            own account.";
         writeln!(self.text, "{bold}Keys{bold:#}")?;
         if keys.is_empty() {
             writeln!(self.text, "  No image that was looked at needs a key.\n")?;

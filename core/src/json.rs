@@ -56,15 +56,6 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// A part, at its path in the whole.
-    pub(crate) fn new(value: &'a Value, path: impl Into<String>) -> Self {
-        Self {
-            value,
-            path: path.into(),
-            whole: "the whole",
-        }
-    }
-
     fn below(&self, value: &'a Value, path: String) -> Self {
         Self {
             value,
@@ -89,9 +80,14 @@ impl<'a> Node<'a> {
     }
 
     fn path_of(&self, key: &str) -> String {
-        let key = key.escape_debug();
+        // An empty key, quoted, is still to be seen in the path.
+        let key = if key.is_empty() {
+            "\"\"".to_owned()
+        } else {
+            key.escape_debug().to_string()
+        };
         if self.path.is_empty() {
-            key.to_string()
+            key
         } else {
             format!("{}.{key}", self.path)
         }
@@ -165,7 +161,7 @@ impl<'a> Node<'a> {
         for key in self.object()?.keys() {
             if !keys.contains(&key.as_str()) {
                 let allowed = keys.join(", ");
-                return Err(self.malformed_at(key, format!("unknown key; there may be {allowed}")));
+                return Err(self.malformed_at(key, format!("unknown key; allowed are {allowed}")));
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 On AWS an event that EventBridge hands to a function waits in Lambda's own queue: the invocation is tried again when it fails,
 then goes to the failure destination, and a success goes to the success destination, each as the name that was invoked (the function, or an
 alias of it) is configured. ministack 1.5.33 calls the function once and forgets it, knows no success destination, and does not tell the function
-by which name it was invoked. This starts it with all three mended, so that the template's dead-letter queue, its Continue loop and its alias can
+by which name it was invoked. This starts it with all three fixed, so that the template's dead-letter queue, its Continue loop and its alias can
 be seen to work. What stays: ministack asks no resource policy, so a rule could invoke the function by its own name too.
 """
 

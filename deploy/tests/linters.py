@@ -3,7 +3,7 @@
 
     python deploy/tests/linters.py --lint .venv/lint --cdk .venv/cdk        (make lint-deploy sets both up)
 
-Each finding is mended, or is in accepted-findings.yaml with its reason. The linters are given templates as CloudFormation resolves them:
+Each finding is fixed, or is in accepted-findings.yaml with its reason. The linters are given templates as CloudFormation resolves them:
 they do not look into SAM's resources, and take what they cannot resolve for a finding.
 """
 
@@ -100,7 +100,7 @@ def main() -> int:
         found = {finding for each in work for finding in each.result()}
     new, gone = sorted(found - accepted()), sorted(accepted() - found)
     for tool, rule, where, resource in new:
-        print(f"NEW   {tool} {rule} on {resource} ({where}): mend it, or accept it in {ACCEPTED.name} with the reason")
+        print(f"NEW   {tool} {rule} on {resource} ({where}): fix it, or accept it in {ACCEPTED.name} with the reason")
     for tool, rule, where, resource in gone:
         print(f"GONE  {tool} {rule} on {resource} ({where}): take it out of {ACCEPTED.name}")
     print(f"{len(found)} findings, {len(found) - len(new)} of them accepted")

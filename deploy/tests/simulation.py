@@ -43,7 +43,7 @@ class Row:
     context: dict = field(hash=False)
     note: str
     identity: str | None
-    """A policy that the principal has in place of `Allow *`."""
+    """A policy that the principal has instead of `Allow *`."""
     asks_key: bool
     """The key policy of deploy/README.md answers."""
 

@@ -64,7 +64,7 @@ def test_the_plain_template_has_no_transform_and_fits_into_a_stackset(plain):
 
 
 def test_the_plain_template_is_for_every_region_and_partition(plain):
-    """SAM's translator likes to write in the Region of whoever runs it."""
+    """SAM's translator likes to write in the Region of its caller."""
 
     def texts(node, key=None):
         if isinstance(node, dict):
@@ -146,7 +146,7 @@ def test_the_deployed_rules_invoke_the_alias_which_alone_lets_eventbridge_in(aws
     policy = json.loads(functions.get_policy(FunctionName=outputs["FunctionName"], Qualifier="events")["Policy"])
     assert {each["Condition"]["ArnLike"]["AWS:SourceArn"] for each in policy["Statement"]} == set(rules.values())
     whole = json.loads(functions.get_policy(FunctionName=outputs["FunctionName"])["Policy"])
-    assert {each["Resource"] for each in whole["Statement"]} == {outputs["EventsAliasArn"]}, "whoever has the name of the function alone is refused"
+    assert {each["Resource"] for each in whole["Statement"]} == {outputs["EventsAliasArn"]}, "a caller with the name of the function alone is refused"
     for qualifier in ("events", "$LATEST"):
         config = functions.get_function_event_invoke_config(FunctionName=outputs["FunctionName"], Qualifier=qualifier)
         assert config["DestinationConfig"]["OnFailure"]["Destination"].startswith("arn:aws:sqs:")

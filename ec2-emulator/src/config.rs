@@ -28,7 +28,7 @@ pub struct Config {
     pub lags: Vec<Lag>,
     /// What is there from the start, and again after a reset.
     pub seed: Seed,
-    /// HTTPS in place of HTTP.
+    /// HTTPS instead of HTTP.
     pub tls: Option<Tls>,
 }
 

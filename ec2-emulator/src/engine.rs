@@ -36,7 +36,7 @@ pub(crate) struct Engine {
     in_flight: AtomicUsize,
     requests: AtomicU64,
     inner: Mutex<Inner>,
-    /// Something happened, for those who wait with a thread of their own…
+    /// Something happened, for waiters with a thread of their own…
     news: Condvar,
     /// … and for tasks.
     told: Notify,
@@ -122,7 +122,7 @@ impl Engine {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks at or changes what there is, and tells those who wait.
+    /// Looks at or changes what there is, and tells the waiters.
     pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Inner) -> R) -> R {
         let result = work(&mut self.lock());
         self.news.notify_all();

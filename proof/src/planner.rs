@@ -172,7 +172,7 @@ impl Wish {
     }
 }
 
-/// The text with the accounts' ids in place of their letters.
+/// The text with the accounts' ids instead of their letters.
 fn spelt_out(text: &str) -> String {
     let replace = |text: String, (letter, id): &(&str, &str)| text.replace(letter, id);
     NAMES.iter().fold(text.to_owned(), replace)

@@ -123,7 +123,7 @@ class Demo:
         self.world.seed(IMAGES, KEYS)
 
         self.act("ami-available.json", "EC2 says: an image has become available", event("ami-available"))
-        self.expect(SHARED, "applied", after=[ALICE, ORGANIZATION], besides="shared tag release=stable")
+        self.expect(SHARED, "applied", after=[ALICE, ORGANIZATION], note="shared tag release=stable")
         self.check.equal("the shared tag", self.world.image(SHARED)["Tags"].get(SHARED_RELEASE_TAG), "stable")
         self.log(event("ami-available")["id"])
 
@@ -146,7 +146,7 @@ class Demo:
         correction = {"AddTags": {"Id": CORRECTED, "Tags": {SHARE_TAG: right}}}
         self.world.at_call("ModifyImageAttribute", {"ImageId": CORRECTED}, correction)
         self.act("tag-changed.json", "A tag is corrected while it is obeyed", tag_change(CORRECTED, mistaken), adapted=True)
-        self.expect(CORRECTED, "applied", after=[ALICE], wanted=[mistaken, right], besides="the corrected wish wins")
+        self.expect(CORRECTED, "applied", after=[ALICE], wanted=[mistaken, right], note="the corrected wish wins")
 
         created = event("call-create-image")
         created["detail"]["responseElements"]["imageId"] = PENDING
@@ -172,7 +172,7 @@ class Demo:
 
         show.heading("Every request that reached EC2 and KMS, in order")
         for name, calls in self.requests:
-            print(show.paint(f"events/{name}", "bold"))
+            print(show.paint(f"events/{name}", "title"))
             for call in calls:
                 show.request(call)
 
@@ -197,7 +197,7 @@ class Demo:
         row: str | None = None,
         status: str | None = None,
         wanted: list[str] | None = None,
-        besides: str | None = None,
+        note: str | None = None,
     ) -> None:
         """Shows what became of one image, and checks it against what must become of it."""
         image = self.world.image(image_id)
@@ -215,7 +215,7 @@ class Demo:
         self.first = False
         verdict = " ".join([entry.get("Outcome", "no answer").upper(), *found_codes, *filter(None, [entry.get("Reason")])])
         left = f"  {image_id}  {image['Name']}"
-        print(show.paint(left, "bold") + " " * max(2, show.WIDTH - len(left) - len(verdict)) + show.outcome(verdict)[1])
+        print(show.paint(left, "title") + " " * max(2, show.WIDTH - len(left) - len(verdict)) + show.outcome(verdict)[1])
         wishes = {key: value for key, value in image.get("Tags", {}).items() if key.startswith("ami-warden:")}
         if row:
             show.line("asked", asked or "")
@@ -227,17 +227,17 @@ class Demo:
         if tag is not None:
             show.line("status tag", f"{STATUS_TAG} = {tag}")
         if now == before:
-            show.line("may launch", f"before and after: {show.grantees(now)}", show.colour(now))
+            show.line("may launch", f"before and after: {show.grantees(now)}", show.danger(now))
         else:
-            show.line("may launch", f"before: {show.grantees(before)}", show.colour(before))
-            show.line("", f"after:  {show.grantees(now)}", show.colour(now) or "green")
+            show.line("may launch", f"before: {show.grantees(before)}", show.danger(before))
+            show.line("", f"after:  {show.grantees(now)}", show.danger(now) or "add")
 
         if wanted is None:
             wanted = [row or asked] if row or asked else wishes.get(SHARE_TAG, "").split()
         self.rows[f"{image_id} {row}"] = [
             [show.plain(image["Name"])],
             [show.plain(text) for text in wanted],
-            [show.outcome(verdict.lower()), *([show.plain(besides)] if besides else [])],
+            [show.outcome(verdict.lower()), *([show.plain(note)] if note else [])],
             [show.launcher(each) for each in now] or [show.plain(show.OWNER_ONLY)],
         ]
 
@@ -282,7 +282,7 @@ class Demo:
             label = ""
         label = "refused"
         for refusal in entry.get("Refusals", []):
-            show.line(label, f"{refusal['Code']}: {refusal['Message']}", "red")
+            show.line(label, f"{refusal['Code']}: {refusal['Message']}", "refuse")
             label = ""
         why = WHY.get(entry.get("Reason") or entry.get("Outcome", ""))
         if why:
@@ -314,13 +314,13 @@ class Demo:
     def verdict(self) -> bool:
         """Says whether it is as it must be."""
         for wrong in self.check.wrong:
-            show.says(f"WRONG  {wrong}", "bold", "red")
+            show.says(f"WRONG  {wrong}", "danger")
         if self.check.wrong:
             return False
         show.says(
             f"As it must be: {self.check.done} checks of outcomes, refusals, launch permissions, tags and the log passed; "
             f"{self.counts}, none refused by AWS.",
-            "green",
+            "add",
         )
         return True
 
@@ -350,7 +350,7 @@ def invoke(world: World, payload: object) -> bool:
     world.happen(payload)
     answer, calls = world.invoke(payload)
     print(json.dumps(answer, indent=2, ensure_ascii=False))
-    print(show.paint("\nrequests to EC2:", "bold", "dim") + ("" if calls else " none"))
+    print(show.paint("\nrequests to EC2:", "title", "aside") + ("" if calls else " none"))
     for call in calls:
         show.request(call)
     return isinstance(answer, dict) and "errorType" not in answer

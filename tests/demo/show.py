@@ -13,15 +13,17 @@ LABEL = 11  # columns in front of what a card says
 OWNER_ONLY = "owner only"
 WRITES = ("ModifyImageAttribute", "CreateTags", "DeleteTags")
 
-_COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
-_OUTCOMES = {"applied": "green", "unchanged": "green", "refused": "red", "failed": "red", "deferred": "yellow", "skipped": "yellow"}
+# The palette of the plan command, by meaning: cli/src/text.rs. tests/documents.rs compares them.
+_PALETTE = {"title": "1", "add": "32", "remove": "33", "change": "36", "refuse": "35", "danger": "1;31", "aside": "2"}
+_OUTCOMES = {"applied": "add", "refused": "refuse", "failed": "danger"}
 _coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
-def paint(text: str, *colours: str) -> str:
-    if not _coloured or not colours:
+def paint(text: str, *meanings: str) -> str:
+    """The text in the colour of what it means."""
+    if not _coloured or not meanings:
         return text
-    return f"\033[{';'.join(_COLOURS[colour] for colour in colours)}m{text}\033[0m"
+    return f"\033[{';'.join(_PALETTE[meaning] for meaning in meanings)}m{text}\033[0m"
 
 
 def plain(text: str) -> tuple[str, str]:
@@ -31,36 +33,36 @@ def plain(text: str) -> tuple[str, str]:
 
 def outcome(text: str) -> tuple[str, str]:
     """An outcome, and the same in its colour; what follows its first word does not matter."""
-    return text, paint(text, "bold", _OUTCOMES.get(text.split(maxsplit=1)[0].lower(), "bold"))
+    return text, paint(text, "title", _OUTCOMES.get(text.split(maxsplit=1)[0].lower(), "title"))
 
 
 def launcher(text: str) -> tuple[str, str]:
     """Who may launch: public is said in red and in a word."""
     short = grantee(text)
-    return short, paint(short, "bold", "red") if text == "all" else short
+    return short, paint(short, "danger") if text == "all" else short
 
 
-def colour(launchers: list[str]) -> str | None:
-    return "red" if "all" in launchers else None
+def danger(launchers: list[str]) -> str | None:
+    return "danger" if "all" in launchers else None
 
 
 def heading(text: str) -> None:
     print()
-    says(text, "bold")
-    print(paint("─" * WIDTH, "dim"))
+    says(text, "title")
+    print(paint("─" * WIDTH, "aside"))
 
 
-def says(text: str, *colours: str) -> None:
+def says(text: str, *meanings: str) -> None:
     for part in textwrap.wrap(text, WIDTH, break_on_hyphens=False):
-        print(paint(part, *colours), flush=True)
+        print(paint(part, *meanings), flush=True)
 
 
-def line(label: str, text: str, colour: str | None = None) -> None:
+def line(label: str, text: str, meaning: str | None = None) -> None:
     """One thing a card says, wrapped beside its label."""
-    colours = [colour] if colour else []
+    meanings = [meaning] if meaning else []
     parts = textwrap.wrap(text, WIDTH - LABEL - 2, break_on_hyphens=False) or [""]
     for index, part in enumerate(parts):
-        print(f"  {paint(f'{label if index == 0 else str():<{LABEL}}', 'dim')}{paint(part, *colours)}")
+        print(f"  {paint(f'{label if index == 0 else str():<{LABEL}}', 'aside')}{paint(part, *meanings)}")
 
 
 def grantee(text: str) -> str:
@@ -81,7 +83,7 @@ def table(head: list[str], rows: list[list[list[tuple[str, str]]]]) -> None:
                 line(title, ", ".join(text for text, _ in cell))
             print()
         return
-    print("  " + paint("  ".join(f"{title:<{width}}" for title, width in zip(head, widths)).rstrip(), "dim"))
+    print("  " + paint("  ".join(f"{title:<{width}}" for title, width in zip(head, widths)).rstrip(), "aside"))
     for row in rows:
         for number in range(max(len(cell) for cell in row)):
             cells = []
@@ -98,4 +100,4 @@ def request(call: dict) -> None:
     error = f"  answered with {call['ErrorCode']}" if call["ErrorCode"] else ""
     text = f"{'write' if write else 'read '} {call['Action']} {parameters}{error}"
     lines = textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="     ", break_on_hyphens=False)
-    print("\n".join(paint(part, *(["cyan"] if write else [])) for part in lines))
+    print("\n".join(paint(part, *(["change"] if write else [])) for part in lines))

@@ -1,7 +1,7 @@
 """What the demo runs in: the EC2 emulator, and the built function under Lambda's own Runtime Interface Emulator.
 
 Only this machine is used. Every process is started here, on a free port of 127.0.0.1, with an environment that is written out below and
-inherits nothing: credentials or endpoints of whoever runs this can reach neither the function nor the emulator.
+inherits nothing: credentials or endpoints of the person who runs this can reach neither the function nor the emulator.
 """
 
 from __future__ import annotations

@@ -295,7 +295,7 @@ fn custom_events_hold_a_look_or_a_sweep_and_nothing_else() {
             "detail.Sweep.x",
             "unknown key",
         ),
-        // Whoever may put events must not be able to take access away.
+        // A permission to put events must not take access away.
         (
             json!({ "ImageId": IMAGE, "LaunchPermission": { "Remove": [{ "Group": "all" }] } }),
             "detail.LaunchPermission",

@@ -547,7 +547,7 @@ fn a_look_at_several_images_reads_them_in_one_call() {
 
 /// What becomes of a request.
 enum Becomes {
-    /// These parameters of one `ModifyImageAttribute`, besides `ImageId`.
+    /// These parameters of one `ModifyImageAttribute`, without `ImageId`.
     Write(Vec<(&'static str, &'static str)>),
     /// A refusal with this code, and no write.
     Refusal(&'static str),
@@ -976,7 +976,7 @@ fn a_request_for_what_is_so_already_makes_no_write() {
         json!({ "Description": { "Value": "d" } }),
         json!({ "Attribute": "imdsSupport", "Value": "v2.0" }),
     ] {
-        // Nothing may be added: whoever has access needs no permission to keep it.
+        // Nothing may be added: a grantee with access needs no permission to keep it.
         let mut function = world(image()).start();
         let mut event = request.clone();
         event["ImageId"] = IMAGE.into();

@@ -23,7 +23,7 @@ use crate::world::*;
 /// As many cases at the same time. They mostly wait.
 const AT_ONCE: usize = 24;
 
-/// How long an invocation lasts in which something goes wrong for good.
+/// How long an invocation lasts in which something goes wrong at every try.
 const SHORT: Duration = Duration::from_secs(4);
 
 /// How long one may last in which all ends well, on a busy machine.
@@ -155,7 +155,7 @@ struct Trouble {
     name: String,
     /// None: it is the way to the service that breaks, see [`Gone`].
     kind: Option<FaultKind>,
-    /// None: for good.
+    /// None: always.
     times: Option<u32>,
 }
 
@@ -207,7 +207,7 @@ fn troubles(step: Step) -> Vec<Trouble> {
             times: Some(times),
         });
         troubles.push(Trouble {
-            name: format!("{name}, for good"),
+            name: format!("{name}, always"),
             kind: Some(kind),
             times: None,
         });
@@ -340,7 +340,7 @@ fn run(function: &mut Function, step: Step, trouble: &Trouble, service: Option<&
     }
     let passes = trouble.times.is_some()
         || matches!(trouble.kind, Some(FaultKind::Error { status: None, .. }));
-    let time = if passes && !trouble.name.contains("for good") {
+    let time = if passes && !trouble.name.contains(", always") {
         LONG
     } else {
         SHORT
@@ -660,17 +660,17 @@ fn message(stream: &mut impl BufRead) -> Option<String> {
 
 fn document(cases: &[(Step, Trouble)], rows: &BTreeMap<usize, Row>) -> String {
     let mut text = format!(
-        "# What becomes of an event when a call goes wrong\n\n\
-         Made by the test that proves it; do not edit: `UPDATE_DOCS=1 cargo test --test e2e faults::`. {} cases: every call the function \
-         makes, times everything that can go wrong with it, against the built function over HTTP.\n\n\
+        "# When a call goes wrong\n\n\
+         The test writes this page and compares it; do not edit: `UPDATE_DOCS=1 cargo test --test e2e faults::`. {} cases: every call of \
+         the function, times every fault that can happen to it, against the built function over HTTP.\n\n\
          The image has a tag for each attribute, asks to be public, uses a group of the policy, and has a status tag to be set \
          (`CreateTags`) or removed (`DeleteTags`).\n\n\
-         * **Tries**: how often the call was made; `DescribeImages` and `DescribeImageAttribute` are made once more after the last write.\n\
+         * **Tries**: the number of calls; `DescribeImages` and `DescribeImageAttribute` are made once more after the last write.\n\
          * **Event**: *finished*, or *kept*: the invocation failed, so Lambda brings the event again, twice, and then puts it into the \
          dead-letter queue.\n\
-         * **Done**: what of the wanted is there when the invocation ends. Access is given only when description and IMDS support are right.\n\n\
-         In every case, whatever the table says, the image is as wanted after the same event (or the next sweep) finds EC2 well again, \
-         and what was done before is not done again.\n\n\
+         * **Done**: the wanted changes that are there when the invocation ends. Access is given only when description and IMDS support \
+         are right.\n\n\
+         In every case the image is as wanted once the same event (or the next sweep) finds EC2 well again, and nothing is done twice.\n\n\
          | call | what goes wrong | outcome | tries | event | done |\n| --- | --- | --- | --- | --- | --- |\n",
         cases.len()
     );

@@ -704,7 +704,7 @@ fn every_watermark_keeps_an_image_private_and_from_nobody_else() {
         &function.look(),
         &json!({ "Outcome": "applied", "Refusals": [] }),
     );
-    // Whoever is in already stays, and can be taken away.
+    // A grantee with access stays, and can be taken away.
     function.emulator.add(image("all").granted("all"));
     assert_eq!(function.look()["Outcome"], "unchanged");
     function.emulator.add(image("-all").granted("all"));

@@ -280,7 +280,7 @@ fn a_metric_is_a_bare_line_of_json_in_either_format() {
 
 #[test]
 fn a_change_names_the_actor_of_an_event_from_the_bus_and_none_of_an_event_sent_by_hand() {
-    // Whoever invokes the function could write any name into the event.
+    // The caller of the function could write any name into the event.
     let actor = json!({ "arn": "arn:aws:iam::111122223333:user/somebody-else" });
     let forged = json!({ "ImageId": IMAGE, "DryRun": false });
     let mut function = World::new().permissive().start();

@@ -516,7 +516,7 @@ fn where_one_image_fails_the_others_are_finished_and_only_the_failed_ones_are_li
     ] {
         assert_eq!(function.grantees(id), grantees, "{id}");
     }
-    // The event is kept, and once the fault is mended it does the rest.
+    // The event is kept, and once the fault is over it does the rest.
     function.emulator.clear_faults();
     let answer = function.invoke(&json!({ "ImageIds": ids }));
     assert_eq!(

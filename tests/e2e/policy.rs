@@ -511,7 +511,7 @@ fn null_in_a_rule_stops_the_invocation_and_names_the_place() {
         .start()
         .try_invoke(&event("ami-available"))
         .unwrap_err();
-    let expected = "/ami-warden/rules: [0].Match.Tags.os[1]: expected a string, got null";
+    let expected = "/ami-warden/rules: [0].Match.Tags.os[1]: null is not a value; take it out";
     assert!(
         failed.error_message.starts_with(expected),
         "{}",
@@ -545,7 +545,7 @@ fn shared_tags_can_neither_be_matched_nor_used() {
         ),
         (
             r#"{"Match": {}, "SharedTags": {"a": "{tag:ec2:SharedTag/release}"}}"#,
-            "[0].SharedTags",
+            "[0].SharedTags.a",
         ),
     ] {
         // On a copy the tag is the word of the account that shared the image.

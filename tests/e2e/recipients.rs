@@ -1250,7 +1250,7 @@ fn each_write() -> Vec<(Fault, usize)> {
             ),
         ]
     };
-    // What EC2 refuses for good, and what a broken deployment may not do.
+    // A permanent refusal of EC2, and what a broken deployment may not do.
     [each("OperationNotPermitted"), each("UnauthorizedOperation")].concat()
 }
 
@@ -1277,7 +1277,7 @@ fn nobody_is_let_in_before_the_rest_is_right_whichever_write_fails() {
             entry["Notes"].to_string().contains("Nobody was let in"),
             "{entry:#}"
         );
-        // Once the fault is mended, the next run does the rest.
+        // Once the fault is over, the next run does the rest.
         function.look();
         assert_eq!(
             (function.grantees(IMAGE), copiers(&function, SECOND)),

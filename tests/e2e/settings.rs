@@ -318,7 +318,7 @@ fn a_bad_value_of_a_newer_setting_stops_the_start_too() {
         (
             "ALLOWED_GRANTEES",
             "* --444455556666",
-            "\"-444455556666\" is not a grantee",
+            "\"--444455556666\" begins with more than one",
         ),
         ("ALLOWED_GRANTEES", "-@team", "@team"),
         ("ALLOWED_COPIERS", "all", "12-digit account ids"),

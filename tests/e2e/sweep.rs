@@ -299,8 +299,8 @@ fn failed_images_travel_with_the_rest_and_the_last_link_fails_if_they_still_do()
     assert_eq!(only_entry(&answer)["ImageId"], nth(3).as_str());
 
     function.emulator.clear_faults();
-    let mended = function.invoke(&first["Continue"]);
-    assert_eq!(mended["Summary"]["applied"], 1);
+    let finished = function.invoke(&first["Continue"]);
+    assert_eq!(finished["Summary"]["applied"], 1);
     assert_eq!(function.grantees(&nth(3)), ["444455556666"]);
 }
 

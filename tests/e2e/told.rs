@@ -1,4 +1,4 @@
-//! What people are told besides the answer: the status tag, the trail and the metrics.
+//! What people are told beside the answer: the status tag, the trail and the metrics.
 
 use ec2_emulator::{Fault, Image};
 use serde_json::{Value, json};

@@ -35,7 +35,7 @@ pub enum AllowListError {
     /// `all`.
     #[error(
         "\"all\" cannot stand here: the setting ALLOW_PUBLIC decides whether images may become \
-         public; the list takes {ALLOWED_FORMS}"
+         public; expected {ALLOWED_FORMS}"
     )]
     All,
     /// `-all`.
@@ -46,15 +46,18 @@ pub enum AllowListError {
     NeverAll,
     /// `-*`.
     #[error(
-        "\"-*\" would forbid every grantee: leave the whole list empty, and nobody may be added"
+        "\"-*\" would forbid every grantee: to let nobody be added, leave the whole list empty"
     )]
     NeverAnybody,
     /// A lone `-`.
     #[error("\"-\" names nobody: write the grantee right behind the \"-\"")]
     NamesNobody,
+    /// More than one `-`.
+    #[error("{0:?} begins with more than one \"-\": a single one forbids a grantee")]
+    SecondMinus(String),
     /// A group.
     #[error(
-        "\"@{0}\" cannot stand here: the people who edit groups must not widen the guardrail, so \
+        "{0:?} cannot stand here: the people who edit groups must not widen the guardrail, so \
          name the group's grantees"
     )]
     Group(String),
@@ -70,15 +73,15 @@ pub enum AllowListError {
     /// A key that no shared tag can have.
     #[error(
         "{0:?} has {1} characters, and the key of a shared tag has at most \
-         {SHARED_KEY_CHARACTERS_MAX} behind \"{SHARED_TAG_PREFIX}\""
+         {SHARED_KEY_CHARACTERS_MAX} behind \"{SHARED_TAG_PREFIX}\": shorten it"
     )]
     SharedTagLength(String, usize),
 }
 
 const ALLOWED_FORMS: &str = "12-digit account ids, ARNs of organizations \
      (arn:PARTITION:organizations::ACCOUNT:organization/o-…) and organizational units \
-     (arn:PARTITION:organizations::ACCOUNT:ou/o-…/ou-…), \"o-…\", \"ou-…\", \"*\" for anyone, or \
-     one of these but \"*\" behind a \"-\", which is never added";
+     (arn:PARTITION:organizations::ACCOUNT:ou/o-…/ou-…), \"o-…\", \"ou-…\" or \"*\" for anyone; \
+     with a \"-\" in front an item is never added (not \"-*\")";
 
 fn explain(name: &BadName) -> String {
     match name {
@@ -87,8 +90,8 @@ fn explain(name: &BadName) -> String {
     }
 }
 
-/// The grantees that tags, rules and requests may let in, besides `all`, which has a setting of its
-/// own (`ALLOWED_GRANTEES`).
+/// The grantees that tags, rules and requests may let in (`ALLOWED_GRANTEES`); `all` has a setting of
+/// its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowedGrantees {
     any: bool,
@@ -134,11 +137,18 @@ impl AllowedGrantees {
                 (_, Some("")) => return Err(AllowListError::NamesNobody),
                 (_, Some("*")) => return Err(AllowListError::NeverAnybody),
                 (_, Some("all")) => return Err(AllowListError::NeverAll),
+                (_, Some(name)) if name.starts_with('-') => {
+                    return Err(AllowListError::SecondMinus(item.to_owned()));
+                }
                 (_, Some(name)) => {
-                    allowed.never.insert(read_grantee(name, organization)?);
+                    allowed
+                        .never
+                        .insert(read_grantee(item, name, organization)?);
                 }
                 (name, None) => {
-                    allowed.these.insert(read_grantee(name, organization)?);
+                    allowed
+                        .these
+                        .insert(read_grantee(item, name, organization)?);
                 }
             }
         }
@@ -158,15 +168,19 @@ impl AllowedGrantees {
     }
 }
 
+/// Reads the name in an item; the message quotes the item as it was written.
 fn read_grantee(
+    item: &str,
     name: &str,
     organization: Option<&OrganizationArn>,
 ) -> Result<Grantee, AllowListError> {
-    let name: GranteeName = name.parse().map_err(AllowListError::Name)?;
+    let name: GranteeName = name
+        .parse()
+        .map_err(|bad: BadName| AllowListError::Name(bad.with_text(item)))?;
     match name.complete(organization)? {
         Completed::Grantee(Grantee::All) => Err(AllowListError::All),
         Completed::Grantee(grantee) => Ok(grantee),
-        Completed::Group(name) => Err(AllowListError::Group(name)),
+        Completed::Group(_) => Err(AllowListError::Group(item.to_owned())),
     }
 }
 
@@ -329,13 +343,16 @@ mod tests {
             ("-*", "\"-*\" would forbid every grantee"),
             ("*,-", "\"-\" names nobody"),
             ("@team", "\"@team\" cannot stand here"),
-            ("-@team", "\"@team\" cannot stand here"),
+            ("-@team", "\"-@team\" cannot stand here"),
             (
                 "bob",
                 "\"bob\" is not a grantee: expected 12-digit account ids",
             ),
-            ("-bob", "\"bob\" is not a grantee"),
-            ("--444455556666", "\"-444455556666\" is not a grantee"),
+            ("-bob", "\"-bob\" is not a grantee"),
+            (
+                "--444455556666",
+                "\"--444455556666\" begins with more than one",
+            ),
             ("44445555666", "an account id has 12 digits, this has 11"),
             ("444455556666\u{a0}", "\"444455556666\\u{a0}\""),
             (

@@ -61,14 +61,14 @@ fn from_bus(
         detail_type,
         ..
     } = read_envelope(node)?;
-    let detail = Node::new(event.get("detail").unwrap_or(&Value::Null), "detail");
+    let detail = || node.require("detail");
     match (source.as_str(), detail_type.as_str()) {
-        ("aws.ec2", "EC2 AMI State Change") => state_change(&detail),
-        ("aws.ec2", API_CALL) => api_call(&detail),
-        ("aws.tag", "Tag Change on Resource") => tag_change(&detail, node),
+        ("aws.ec2", "EC2 AMI State Change") => state_change(&detail()?),
+        ("aws.ec2", API_CALL) => api_call(&detail()?),
+        ("aws.tag", "Tag Change on Resource") => tag_change(&detail()?, node),
         ("aws.events" | "aws.scheduler", "Scheduled Event") => Ok(sweep(Trigger::Schedule, None)),
-        ("aws.ssm", "Parameter Store Change") => parameter_change(&detail, time(event), context),
-        ("ami-warden", _) => custom(&detail),
+        ("aws.ssm", "Parameter Store Change") => parameter_change(&detail()?, time(event), context),
+        ("ami-warden", _) => custom(&detail()?),
         (source, kind) => Ok(ignored(format!(
             "{kind:?} from {source:?} concerns no image here"
         ))),
@@ -291,8 +291,8 @@ fn by_hand(event: &Node<'_>, context: &DecodeContext<'_>) -> Result<Event, Malfo
         return Err(event.malformed_at(
             other,
             format!(
-                "does not go together with {key}, beside which there may be {}; a \
-                 ModifyImageAttribute request is for one ImageId",
+                "does not go together with {key}: a look or a sweep takes {}, and a \
+                 ModifyImageAttribute request changes the one image in ImageId",
                 LOOK_KEYS.join(", ")
             ),
         ));
@@ -970,11 +970,7 @@ mod tests {
             ("call-create-tags", "detail"),
             ("tag-changed", "detail"),
         ] {
-            invalid_event(
-                &with(file(name), &[path], json!(null)),
-                path,
-                "expected an object, got null",
-            );
+            invalid_event(&with(file(name), &[path], json!(null)), path, "missing");
             invalid_event(
                 &with(file(name), &[path], json!("{}")),
                 path,
@@ -1203,7 +1199,7 @@ mod tests {
         invalid_request(
             &json!({ "Sweep": { "Before": IMAGE } }),
             "Sweep.Before",
-            "there may be After",
+            "allowed are After",
         );
         invalid_request(
             &json!({ "Sweep": { "After": "x" } }),
@@ -1243,7 +1239,7 @@ mod tests {
         invalid_request(
             &json!({ "Sweep": {}, "Aftr": IMAGE }),
             "Aftr",
-            "there may be ImageId, ImageIds, Sweep, DryRun",
+            "takes ImageId, ImageIds, Sweep, DryRun",
         );
     }
 
@@ -1343,7 +1339,7 @@ mod tests {
         assert!(
             unknown
                 .message
-                .contains("there may be ImageId, ImageIds, Sweep, DryRun")
+                .contains("allowed are ImageId, ImageIds, Sweep, DryRun")
         );
     }
 

@@ -461,8 +461,8 @@ impl RequestedChange {
         let remove = read_entries(node, "Remove", partition)?;
         match add.intersection(&remove).next() {
             Some(both) => Err(node.malformed(format!(
-                "{both} is in Add and in Remove, and EC2 does not say which would win: delete one \
-                 of them"
+                "{both} is in Add and in Remove, and EC2 does not define the result: delete one of \
+                 them"
             ))),
             None => Ok(Self::LaunchPermission { add, remove }),
         }
@@ -1134,7 +1134,7 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_errors_also_where_nothing_is_filled_in() {
-        let rule = "unknown key; there may be ";
+        let rule = "unknown key; allowed are ";
         refused(&[
             (
                 json!({ "Description": { "Value": "d" }, "description": "d" }),
@@ -1149,22 +1149,22 @@ mod tests {
             (
                 json!({ "Description": { "value": "d" } }),
                 "Description.value",
-                "there may be Value",
+                "allowed are Value",
             ),
             (
                 json!({ "Description": { "value": "" } }),
                 "Description.value",
-                "there may be Value",
+                "allowed are Value",
             ),
             (
                 json!({ "ImdsSupport": { "Value": "v2.0", "Values": [] } }),
                 "ImdsSupport.Values",
-                "there may be Value",
+                "allowed are Value",
             ),
             (
                 json!({ "LaunchPermission": { "add": [{ "Group": "all" }] } }),
                 "LaunchPermission.add",
-                "there may be Add, Remove",
+                "allowed are Add, Remove",
             ),
             (
                 json!({ "LaunchPermission": { "Add": [{ "Group": "all" }], "Set": [] } }),
@@ -1174,7 +1174,7 @@ mod tests {
             (
                 json!({ "LaunchPermission": { "Add": [{ "Group": "all" }, { "Userid": "" }] } }),
                 "LaunchPermission.Add[1].Userid",
-                "there may be UserId, Group, OrganizationArn, OrganizationalUnitArn",
+                "allowed are UserId, Group, OrganizationArn, OrganizationalUnitArn",
             ),
             (
                 json!({ "LaunchPermission": { "Remove": [{ "Account": "444455556666" }] } }),

@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn changed(value: &Value) -> Option<TagPromise> {
-        TagPromise::of_changed(&Node::new(&json!({ "tags": value }), "detail"))
+        TagPromise::of_changed(&Node::whole(&json!({ "tags": value }), "detail"))
     }
 
     fn created(items: &Value) -> Option<TagPromise> {

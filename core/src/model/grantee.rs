@@ -60,7 +60,7 @@ pub enum Grantee {
     All,
 }
 
-/// Everyone who may launch an image besides its owner.
+/// The grantees of an image; its owner may always launch it.
 pub type LaunchPermissions = BTreeSet<Grantee>;
 
 /// The accounts that may create volumes from a snapshot, and so copy an image.

@@ -192,8 +192,8 @@ pub enum Ground {
     BlockPublicAccess(ImageId),
     /// The deprecation time has passed.
     #[error(
-        "The image is deprecated since {since}, and EC2 withdraws public access from old images. \
-         Publish a newer image, or cancel the deprecation first."
+        "The image has been deprecated since {since}, and EC2 withdraws public access from old \
+         images. Publish a newer image, or cancel the deprecation first."
     )]
     Deprecated {
         /// The image.
@@ -243,8 +243,8 @@ pub enum Ground {
     Unscanned(Severity),
     /// A snapshot is encrypted with an AWS-managed key.
     #[error(
-        "{snapshot} is encrypted with an AWS-managed key, and EC2 shares no such image with \
-         anybody. Copy the image with a customer managed key, and share the copy."
+        "{snapshot} is encrypted with an AWS-managed key, and EC2 does not share such an \
+         image. Copy the image with a customer managed key, and share the copy."
     )]
     AwsManagedKey {
         /// The snapshot's id.
@@ -380,8 +380,8 @@ impl Ec2Refusal {
             ""
         };
         format!(
-            "EC2 rejected {operation} with {code}: {text}.{new} Fix the cause; the next run tries a \
-             directive again, a request you send again."
+            "EC2 rejected {operation} with {code}: {text}.{new} Fix the cause. The next run tries \
+             a directive again; send a request again yourself."
         )
     }
 }

@@ -192,9 +192,7 @@ impl Directives {
 
     fn refuse_unknown(&mut self, key: &str, hold: Hold) {
         let held = match hold {
-            Hold::Mistyped => {
-                " A key like hold has a value, so the image is left alone until then."
-            }
+            Hold::Mistyped => " It looks like hold, so the image is left alone until then.",
             Hold::No | Hold::Yes => "",
         };
         let message = format!(
@@ -382,7 +380,10 @@ mod tests {
         for (value, item) in [
             ("444455556666 bob", "\"bob\""),
             ("444455556666 -", "\"-\""),
-            ("--444455556666", "\"-444455556666\""),
+            (
+                "--444455556666",
+                "\"--444455556666\" begins with more than one",
+            ),
             ("444455556666 = 222233334444", "\"=\""),
             ("== 222233334444", "\"=\""),
             ("= -222233334444", "\"-222233334444\""),

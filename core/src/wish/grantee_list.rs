@@ -28,6 +28,9 @@ pub enum BadItem {
     /// A lone `-`.
     #[error("{0:?} names nobody: write the grantee right behind the \"-\"")]
     NamesNobody(String),
+    /// More than one `-`.
+    #[error("{0:?} begins with more than one \"-\": a single one removes a grantee")]
+    SecondMinus(String),
     /// Not the name of a grantee.
     #[error(transparent)]
     Name(#[from] BadName),
@@ -62,7 +65,12 @@ fn read_item(item: &str) -> Result<GranteeName, BadItem> {
     if written.is_empty() {
         return Err(BadItem::NamesNobody(item.to_owned()));
     }
-    Ok(written.parse()?)
+    if written.starts_with('-') {
+        return Err(BadItem::SecondMinus(item.to_owned()));
+    }
+    // The message quotes the item as it was written, its "-" included.
+    let name = written.parse();
+    name.map_err(|bad: BadName| BadItem::Name(bad.with_text(item)))
 }
 
 /// The surroundings that give names their meaning.
@@ -87,8 +95,9 @@ pub enum Unresolved {
     Group(#[from] GroupError),
     /// Sharing does not cross partitions.
     #[error(
-        "{item:?}: {grantee} is in the partition {theirs} and the image in {own}; sharing does not \
-         cross partitions, so name a grantee of {own}"
+        "{}is in the partition {theirs} and the image in {own}; sharing does not cross partitions, \
+         so name a grantee of {own}",
+        subject(.item, .grantee)
     )]
     OtherPartition {
         /// The item.
@@ -101,13 +110,22 @@ pub enum Unresolved {
         own: String,
     },
     /// The same grantee is added and removed.
-    #[error("{item:?}: {grantee} is both added and removed; say only one")]
+    #[error("{item:?}: {grantee} is both added and removed; delete one of the two")]
     Both {
         /// The later item.
         item: String,
         /// The grantee.
         grantee: Grantee,
     },
+}
+
+/// The item, and the grantee where it is another: one of a group, or a completed short form.
+fn subject(item: &str, grantee: &Grantee) -> String {
+    if item.trim_start_matches('-') == grantee.as_str() {
+        format!("{item:?} ")
+    } else {
+        format!("{item:?}: {grantee} ")
+    }
 }
 
 /// Grantees to add and to remove; none is in both.

@@ -33,7 +33,10 @@ pub enum BadName {
     #[error("{0:?} names no group: a group's name has letters, digits and . _ - after the @")]
     Group(String),
     /// `ou-…` that is not an id.
-    #[error("{0:?} is not the id of an organizational unit (ou-ROOT-UNIT)")]
+    #[error(
+        "{0:?} is not the id of an organizational unit (ou-, 4 to 32 lower-case letters or digits, \
+         -, and 8 to 32 more)"
+    )]
     Unit(String),
     /// `o-…` that is not an id.
     #[error(
@@ -45,6 +48,22 @@ pub enum BadName {
         "{GRANTEE_FORMS}, \"o-…\", \"ou-…\", or \"@\" and the name of a group"
     )))]
     Grantee(NotAGrantee),
+}
+
+impl BadName {
+    /// The same error about the text as it was written, with what stands before the name.
+    #[must_use]
+    pub fn with_text(self, text: &str) -> Self {
+        let text = text.to_owned();
+        match self {
+            Self::Group(_) => Self::Group(text),
+            Self::Unit(_) => Self::Unit(text),
+            Self::Organization(_) => Self::Organization(text),
+            Self::Grantee(NotAGrantee { reason, .. }) => {
+                Self::Grantee(NotAGrantee { text, reason })
+            }
+        }
+    }
 }
 
 impl FromStr for GranteeName {
@@ -88,8 +107,8 @@ pub enum Completed {
 pub enum Incomplete {
     /// The setting is missing.
     #[error(
-        "{0:?} is a short form, and the setting ORGANIZATION_ARN that completes it is not set; \
-         write the whole ARN or set it"
+        "{0:?} is a short form, and ORGANIZATION_ARN is not set, so nothing completes it; write \
+         the whole ARN, or set ORGANIZATION_ARN"
     )]
     NoOrganization(String),
     /// The id is of another organization than the setting's.

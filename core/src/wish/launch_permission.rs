@@ -17,7 +17,10 @@ pub struct LaunchPermissionValue {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LaunchPermissionError {
     /// `-` together with `=`.
-    #[error("{0:?} removes, and \"=\" names exactly who keeps access: use one or the other")]
+    #[error(
+        "{0:?} does not go together with \"=\": a list with \"=\" already removes everybody else; \
+         take one of them out"
+    )]
     RemovesUnderExact(String),
     /// An item does not parse.
     #[error(transparent)]

@@ -6,7 +6,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, error::Category};
 use wildmatch::WildMatchPattern;
 
 use super::{
@@ -109,8 +109,10 @@ impl Rule {
 pub fn parse_rules(place: &str, json: &str) -> Result<Vec<Rule>, RulesError> {
     let mut reader = serde_json::Deserializer::from_str(json);
     let Unique(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        // "?" stands for a key that was not read to its end.
         let path = error.path().to_string();
-        let path = if path == "." {
+        let path = path.trim_end_matches('?').trim_end_matches('.');
+        let path = if path.is_empty() {
             String::new()
         } else {
             format!("{path}: ")
@@ -137,15 +139,18 @@ fn explain(json: &str, error: &serde_json::Error) -> String {
     if json.trim().is_empty() {
         return "the text is empty; expected a list of rules, [] for none".to_owned();
     }
+    let (line, column) = (error.line(), error.column());
     let text = error.to_string();
     let problem = text
         .rsplit_once(" at line ")
         .map_or(text.as_str(), |(problem, _)| problem);
-    format!(
-        "line {}, column {}: {problem}",
-        error.line(),
-        error.column()
-    )
+    let message = match error.classify() {
+        Category::Eof => "the text ends too early: a quote or bracket is not closed".to_owned(),
+        // The only data that the reader refuses is a key twice, in our own words.
+        Category::Data => problem.to_owned(),
+        Category::Syntax | Category::Io => format!("not JSON ({problem}); correct it there"),
+    };
+    format!("line {line}, column {column}: {message}")
 }
 
 fn read_rule(node: &Node<'_>, unnamed: &str) -> Result<Rule, Malformed> {
@@ -188,9 +193,10 @@ fn read_rule(node: &Node<'_>, unnamed: &str) -> Result<Rule, Malformed> {
     if let Some(tags) = node.get("SharedTags")? {
         refuse_null(&tags)?;
         for (key, value) in tags.entries()? {
-            check_shared_key(key).map_err(|error| value.malformed(error.to_string()))?;
-            rule.shared_tags
-                .insert(key.to_owned(), value.string()?.to_owned());
+            check_shared_key(key).map_err(|error| value.malformed(error))?;
+            let text = value.string()?;
+            Template::read(text).map_err(|error| value.malformed(error))?;
+            rule.shared_tags.insert(key.to_owned(), text.to_owned());
         }
     }
     check_values(node, &rule)?;
@@ -244,6 +250,9 @@ fn read_patterns(node: &Node<'_>) -> Result<Vec<Pattern>, Malformed> {
     };
     let mut patterns = Vec::new();
     for item in items {
+        if item.is_null() {
+            return Err(item.malformed("null is not a value; take it out"));
+        }
         patterns.push(Pattern::new(item.string()?));
     }
     if patterns.is_empty() {
@@ -278,9 +287,6 @@ fn check_values(node: &Node<'_>, rule: &Rule) -> Result<(), Malformed> {
         value
             .parse::<DeprecateAt>()
             .map_err(|error| at("DeprecateAt", error.to_string()))?;
-    }
-    for (key, value) in &rule.shared_tags {
-        Template::read(value).map_err(|error| at("SharedTags", format!("{key:?}: {error}")))?;
     }
     Ok(())
 }
@@ -426,7 +432,14 @@ mod tests {
         for (rules, place) in [
             ("", "the text is empty"),
             ("{}", "expected a list, got an object"),
-            ("[{]", "line 1"),
+            ("[{]", "[0]: line 1, column 3: not JSON"),
+            (r#"[{"Match": {}"#, "[0]: line 1, column 13: the text ends"),
+            (r#"[{"Match": {"#, "[0].Match: line 1"),
+            ("name = x", "line 1, column 2: not JSON"),
+            (
+                r#"[{"Match": {"Name": ["a", null]}}]"#,
+                "[0].Match.Name[1]: null is not a value",
+            ),
             (
                 r#"[{"Match": {}}] x"#,
                 "line 1, column 17: text follows the list",
@@ -485,7 +498,7 @@ mod tests {
             ),
             (
                 r#"[{"Match": {}, "SharedTags": {"a": "{x"}}]"#,
-                "[0].SharedTags: \"a\"",
+                "[0].SharedTags.a: \"{x\"",
             ),
             (
                 r#"[{"Match": {}, "SharedTags": ["a"]}]"#,

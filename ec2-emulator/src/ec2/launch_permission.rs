@@ -48,7 +48,7 @@ pub(crate) fn after(
     Ok(after)
 }
 
-/// Whoever is added: code and text are those of hashicorp/packer#7410 and
+/// The accounts that are added: code and text are those of hashicorp/packer#7410 and
 /// DataDog/stratus-red-team#109.
 fn check_keys(state: &State, image: &Image) -> Result<(), ApiError> {
     let ids = image

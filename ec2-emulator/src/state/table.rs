@@ -90,12 +90,12 @@ impl<T> Table<T> {
         std::mem::take(&mut self.changes)
     }
 
-    /// A version that may be put in place of another.
+    /// A version that may replace another.
     pub(crate) fn version(&self, id: &str) -> Version<T> {
         self.by_id.get(id).cloned()
     }
 
-    /// Puts a version in place of the present one, and that one into its place. It is no change.
+    /// Exchanges a version and the present one. It is not a change.
     pub(crate) fn swap(&mut self, id: &str, version: &mut Version<T>) {
         let now = match version.take() {
             Some(value) => self.by_id.insert(id.to_owned(), value),
