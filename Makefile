@@ -200,11 +200,12 @@ budgets: ## Count the instructions of the pure core, and fail where there are mo
 	@cargo bench --locked --quiet --no-default-features --bench instructions
 
 .PHONY: bench-sweep
-bench-sweep: .venv/build/.done ## How fast a sweep is against EC2's limits, and its memory (5 minutes, after the build)
+bench-sweep: .venv/build/.done .venv/sweep/.done ## How fast a sweep is against EC2's limits, its memory, and the same by boto3 and Cloud Custodian (20 minutes, after the build; TABLE=limits, memory or peers)
 	@$(call say,'building the function as it is deployed$(,) if need be')
 	@PATH="$$PWD/.venv/build/bin:$$PATH"; $(call beat,building); cargo lambda build --locked --release --bin ami-warden
 	@$(call say,'measuring')
-	@AMI_WARDEN_BINARY="$(abspath $(TARGET))/lambda/ami-warden/bootstrap" cargo bench --locked --no-default-features --bench sweep
+	@AMI_WARDEN_BINARY="$(abspath $(TARGET))/lambda/ami-warden/bootstrap" SWEEP_PYTHON="$(abspath .venv/sweep/bin/python)" \
+	cargo bench --locked --no-default-features --bench sweep -- $(TABLE)
 
 .PHONY: soak
 soak: compile-programs ## Ten minutes of mixed events and random faults (SOAK_SECONDS, SOAK_SEED): memory flat, every image right
@@ -257,10 +258,11 @@ venv = $(call say,'setting up $(1) ($(2))'); \
 .venv/template/.done: deploy/tests/requirements.txt
 .venv/moto/.done: tests/moto/requirements.txt
 .venv/bench/.done: benches/cold_start/requirements.txt
+.venv/sweep/.done: benches/sweep/requirements.txt
 .venv/sam/.done: deploy/tests/requirements-sam.txt
 .venv/lint/.done: deploy/tests/requirements-lint.txt
 .venv/pictures/.done: tests/demo/requirements-picture.txt
-.venv/template/.done .venv/moto/.done .venv/bench/.done .venv/sam/.done .venv/lint/.done .venv/pictures/.done: .venv/%/.done:
+.venv/template/.done .venv/moto/.done .venv/bench/.done .venv/sweep/.done .venv/sam/.done .venv/lint/.done .venv/pictures/.done: .venv/%/.done:
 	@$(call venv,.venv/$*,a minute)
 	@.venv/$*/bin/pip install --quiet -r $<
 	@touch $@

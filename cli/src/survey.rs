@@ -17,7 +17,7 @@ use ami_warden::{
         record::{ImageRecord, Outcome, SkipReason},
         retry::{Attempts, Retry},
         rulebook::{RuleSource, Rulebooks},
-        sweep::{Lister, kinds},
+        sweep::{Lister, kinds, unreadable_note},
     },
     run::settings::Settings,
 };
@@ -190,16 +190,9 @@ impl Survey {
         if survey.named {
             look.at(&scope.images, &mut survey.images).await?;
         } else {
-            let kinds = if scope.every_image {
-                vec![Which::All]
-            } else {
-                let status_tag = settings.status_tag.as_deref();
-                kinds(
-                    rulebook.policy.has_rules(),
-                    &settings.tag_prefix,
-                    status_tag,
-                )
-            };
+            let all = scope.every_image || rulebook.policy.has_rules();
+            let status_tag = settings.status_tag.as_deref();
+            let kinds = kinds(all, &settings.tag_prefix, status_tag);
             look.at_all(kinds, &mut survey).await?;
         }
         look.bar.finish_and_clear();
@@ -426,10 +419,7 @@ impl<E: Ec2, K: Keys, P: Parameters> Look<'_, E, K, P> {
             self.at(&listed.ids, &mut survey.images).await?;
         }
         if unreadable > 0 {
-            survey.notes.push(format!(
-                "EC2 listed {unreadable} images without an id that can be read; they were not \
-                 looked at."
-            ));
+            survey.notes.push(unreadable_note(unreadable));
         }
         Ok(())
     }

@@ -29,9 +29,10 @@ use super::{
 /// The most images at work, hanging ones included: a bound on memory, some 20 kB each.
 const AT_WORK_MAX: usize = 400;
 
-/// The images at work at first, and the most that are not hanging.
+/// The images at work at first, and the most that are not hanging: each may hold a thousand refusals,
+/// 150 kB. Twenty times EC2's published limits are 100 writes a second, 60 images at 0.6 s each.
 const MOVING_MIN: usize = 24;
-const MOVING_MAX: usize = 100;
+const MOVING_MAX: usize = 64;
 
 /// An image at work for longer than this hangs, unless the others take as long: it waits for its own
 /// retries.

@@ -132,7 +132,7 @@ impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
         Ok(state)
     }
 
-    /// A key: looked at once in an invocation, whoever asks.
+    /// A key: looked at once in an invocation, for all images.
     pub async fn key(&self, arn: &str) -> KeyFacts {
         let cell = self
             .known_keys

@@ -219,6 +219,10 @@ impl<'a, E: Ec2> Observer<'a, E> {
             let mut answered = false;
             for part in std::mem::take(&mut parts) {
                 match self.read(part, &self.retry.attempts_for(timeout)).await {
+                    Ok(images) if images.may_be_nameless(part) => {
+                        answered = true;
+                        parts.extend(part.chunks(part.len().div_ceil(2)));
+                    }
                     Ok(images) => {
                         answered = true;
                         seen.extend(sort_out(part, images));
@@ -249,6 +253,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
         let sent_at = Cell::new(Instant::now());
         let mut found = Found {
             images: BTreeMap::new(),
+            nameless: false,
             read_at: None,
         };
         let mut token: Option<String> = None;
@@ -263,6 +268,13 @@ impl<'a, E: Ec2> Observer<'a, E> {
                 let id = match &described {
                     Described::Image(image) => image.id,
                     Described::Unreadable(id, _) => *id,
+                    Described::Nameless => match ids {
+                        [id] => *id,
+                        _ => {
+                            found.nameless = true;
+                            continue;
+                        }
+                    },
                 };
                 found.images.insert(id, described);
             }
@@ -296,11 +308,18 @@ fn is_cut_off(seen: &Seen) -> bool {
 
 struct Found {
     images: BTreeMap<ImageId, Described>,
+    /// Whether one of several images has no id that can be read.
+    nameless: bool,
     /// When the first page was asked for.
     read_at: Option<Instant>,
 }
 
 impl Found {
+    /// Whether one of these images may be there without its id: read in smaller parts, it is known.
+    fn may_be_nameless(&self, ids: &[ImageId]) -> bool {
+        self.nameless && ids.iter().any(|id| !self.images.contains_key(id))
+    }
+
     fn take(&mut self, id: ImageId) -> Seen {
         let read_at = self.read_at.unwrap_or_else(Instant::now);
         read_described(id, self.images.remove(&id), read_at)
@@ -318,17 +337,20 @@ fn sort_out(ids: &[ImageId], mut found: Found) -> Vec<(ImageId, Seen)> {
 fn read_described(id: ImageId, described: Option<Described>, read_at: Instant) -> Seen {
     match described {
         Some(Described::Image(image)) => Seen::Image(Fresh { image, read_at }),
-        Some(Described::Unreadable(_, problem)) => failed(
-            id,
-            CallError {
-                operation: "DescribeImages",
-                code: UNREADABLE_IMAGE.into(),
-                message: format!("EC2 describes the image in a way that cannot be read: {problem}"),
-                kind: ErrorKind::Transient,
-            },
-        ),
+        Some(Described::Unreadable(_, problem)) => unreadable(id, &problem),
+        Some(Described::Nameless) => unreadable(id, "EC2's answer holds no ImageId"),
         None => Seen::Record(Box::new(ImageRecord::skipped(id, SkipReason::NotFound))),
     }
+}
+
+fn unreadable(id: ImageId, problem: &str) -> Seen {
+    let error = CallError {
+        operation: "DescribeImages",
+        code: UNREADABLE_IMAGE.into(),
+        message: format!("EC2 describes the image in a way that cannot be read: {problem}"),
+        kind: ErrorKind::Transient,
+    };
+    failed(id, error)
 }
 
 /// An answer about one image alone that cannot be read is about an image that cannot be read.

@@ -186,6 +186,8 @@ pub enum Described {
     Image(Box<Image>),
     /// It cannot be read; the text names the field. Its neighbours are not at fault.
     Unreadable(ImageId, String),
+    /// It has no id that can be read, so it may be any of those that were asked for.
+    Nameless,
 }
 
 /// The images that a sweep lists.

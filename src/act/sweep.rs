@@ -51,16 +51,28 @@ enum State {
     Done,
 }
 
-/// The images that can have directives: all if there are rules, else those with a key under the prefix
-/// or with the status tag. Public images are looked at besides, to tell of those without a directive.
+/// The images that can have directives: all of them, as where there are rules, else those with a key
+/// under the prefix or with the status tag. A sweep also looks at public images, to tell of those
+/// without a directive.
 #[must_use]
-pub fn kinds(has_rules: bool, tag_prefix: &str, status_tag: Option<&str>) -> Vec<Which> {
-    if has_rules {
+pub fn kinds(all: bool, tag_prefix: &str, status_tag: Option<&str>) -> Vec<Which> {
+    if all {
         return vec![Which::All];
     }
     let mut keys = BTreeSet::from([format!("{tag_prefix}*")]);
     keys.extend(status_tag.map(ToOwned::to_owned));
     vec![Which::Tagged(keys), Which::Public]
+}
+
+/// The note about images that EC2 listed without an id that can be read.
+#[must_use]
+pub fn unreadable_note(count: usize) -> String {
+    let (images, they) = if count == 1 {
+        ("image", "it was")
+    } else {
+        ("images", "they were")
+    };
+    format!("EC2 listed {count} {images} without an id that can be read; {they} not looked at.")
 }
 
 impl<'a, E: Ec2> Lister<'a, E> {

@@ -73,7 +73,7 @@ pub enum Error {
     #[error("{0}")]
     InvalidRequest(String),
     /// Rules or the allow-list that cannot be read: nothing is done on half a policy.
-    #[error("{0}. Nothing is done until you correct it.")]
+    #[error("{0}. ami-warden does nothing until you correct it.")]
     InvalidPolicy(PolicyError),
     /// Images that failed after all others were finished.
     #[error("{}", serde_json::to_string(.0).unwrap_or_default())]
@@ -298,10 +298,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         let mut next = lister.next().await.map_err(Error::SweepFailed)?;
         while let Some(Listed { ids, unreadable }) = next.take() {
             if unreadable > 0 {
-                told.report.note(&format!(
-                    "EC2 listed {unreadable} images without an id that can be read; they were not \
-                     looked at."
-                ));
+                told.report.note(&sweep::unreadable_note(unreadable));
             }
             let (left, listed) = self.work_and_list(&ids, &mut lister, manner, told).await;
             let left = match left {

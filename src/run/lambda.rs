@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The alias by which the template's rules invoke the function. It takes looks and sweeps, and no
-/// requests: whoever may edit a rule (`events:PutTargets` with a constant input) can ask for no more.
+/// requests: with `events:PutTargets`, which lets a person put any input into a rule, they ask for no more.
 const EVENTS_ALIAS: &str = "events";
 
 /// The longest that Lambda lets a function run.

@@ -38,13 +38,16 @@ impl BadAnswer {
     }
 }
 
-/// The image, or its id and the fault; `None` without a readable id.
-pub(super) fn described(image: types::Image) -> Option<Described> {
-    let id: ImageId = image.image_id.as_deref()?.parse().ok()?;
-    Some(match read_image(id, image) {
+/// The image, or its id and the fault.
+pub(super) fn described(image: types::Image) -> Described {
+    let id = image.image_id.as_deref().and_then(|id| id.parse().ok());
+    let Some(id) = id else {
+        return Described::Nameless;
+    };
+    match read_image(id, image) {
         Ok(image) => Described::Image(Box::new(image)),
         Err(error) => Described::Unreadable(id, error.to_string()),
-    })
+    }
 }
 
 fn read_image(id: ImageId, image: types::Image) -> Result<Image, BadAnswer> {
@@ -208,7 +211,7 @@ mod tests {
 
     fn read(image: ImageBuilder) -> Image {
         match described(image.build()) {
-            Some(Described::Image(image)) => *image,
+            Described::Image(image) => *image,
             other => panic!("{other:?}"),
         }
     }
@@ -271,15 +274,15 @@ mod tests {
         ] {
             let text = format!("EC2's answer holds no {field}");
             let unreadable = Described::Unreadable(ID.parse().unwrap(), text);
-            assert_eq!(described(image.build()), Some(unreadable));
+            assert_eq!(described(image.build()), unreadable);
         }
     }
 
     #[test]
-    fn an_image_without_a_readable_id_is_no_answer() {
+    fn an_image_without_a_readable_id_is_nameless() {
         for id in [None, Some(""), Some("ami-0123ABCD"), Some("i-0123abcd")] {
             let image = described_image().set_image_id(id.map(str::to_owned));
-            assert_eq!(described(image.build()), None);
+            assert_eq!(described(image.build()), Described::Nameless);
         }
     }
 

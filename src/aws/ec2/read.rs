@@ -47,9 +47,8 @@ impl<Access> Ec2 for Ec2Client<Access> {
         let call = Self::describe_own_images(client, page).filters(by_id);
         let answer = call.send().await;
         let answer = answer.map_err(|error| call_error("DescribeImages", &error))?;
-        // An image without a readable id answers for none of those that were asked for.
         let images = answer.images.unwrap_or_default().into_iter();
-        let items = images.filter_map(convert::described).collect();
+        let items = images.map(convert::described).collect();
         Ok(Page {
             items,
             next: next_page(answer.next_token),
