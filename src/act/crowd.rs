@@ -13,8 +13,8 @@ use std::{
 
 use ami_warden_core::{event::trigger::Promised, model::image::ImageId, wish::policy::PolicyError};
 use futures_util::{
-    StreamExt,
-    stream::{FuturesUnordered, LocalBoxStream, SelectAll},
+    Stream, StreamExt,
+    stream::{self, FuturesUnordered, LocalBoxStream, SelectAll},
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -61,6 +61,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// The same while no image is read yet.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The next part is asked for while no more ids than this are left: EC2 lists it meanwhile.
+const IDS_AHEAD: usize = 5000;
+
 /// The batches that are read at the same time.
 const BATCHES_MAX: usize = 2;
 
@@ -98,10 +101,14 @@ impl NotBegun {
 type Work<'b> = Pin<Box<dyn Future<Output = Result<(ImageId, Reconciled), PolicyError>> + 'b>>;
 type Refresh<'b> = Pin<Box<dyn Future<Output = Result<(), PolicyError>> + 'b>>;
 
-/// The images of one call of [`Crowd::work_on`].
+/// The images of one call of [`Crowd::work_on_parts`].
 struct Shift<'b> {
     /// Ids of batches that were not read yet.
-    rest: &'b [ImageId],
+    rest: VecDeque<ImageId>,
+    /// Whether no further part comes.
+    is_whole: bool,
+    /// The last id of the last batch.
+    taken: Option<ImageId>,
     /// Batches that are being read; an image comes when EC2 shows it as promised.
     reading: SelectAll<LocalBoxStream<'b, Seen>>,
     /// Ids that are being read, and images that were read, with the moment of their batch.
@@ -128,7 +135,7 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
     /// A policy or an allow-list that cannot be used. The images at work are finished first.
     pub async fn work_on<'b, F, W>(
         &'b self,
-        ids: &'b [ImageId],
+        ids: &[ImageId],
         promised: &'b Promised,
         begin: &'b F,
         told: &mut impl FnMut(Reconciled),
@@ -137,7 +144,29 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
         F: Fn(Fresh) -> W,
         W: Future<Output = Result<Reconciled, PolicyError>> + 'b,
     {
-        let mut shift = Shift::new(ids);
+        let whole = stream::iter([ids.to_vec()]);
+        let (left, _) = self.work_on_parts(whole, promised, begin, told).await?;
+        Ok(left)
+    }
+
+    /// The same with images that become known part by part. No part waits for an image of the one
+    /// before. Also says which image was the last to be read, in the order of the parts.
+    ///
+    /// # Errors
+    /// Those of [`Self::work_on`].
+    pub async fn work_on_parts<'b, F, W>(
+        &'b self,
+        parts: impl Stream<Item = Vec<ImageId>>,
+        promised: &'b Promised,
+        begin: &'b F,
+        told: &mut impl FnMut(Reconciled),
+    ) -> Result<(NotBegun, Option<ImageId>), PolicyError>
+    where
+        F: Fn(Fresh) -> W,
+        W: Future<Output = Result<Reconciled, PolicyError>> + 'b,
+    {
+        let mut parts = std::pin::pin!(parts);
+        let mut shift = Shift::new();
         loop {
             if shift.error.is_none() {
                 self.read_more(&mut shift, promised);
@@ -165,6 +194,10 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
                 seen = shift.reading.next(), if !stopping && !shift.reading.is_empty() => {
                     shift.ready.extend(seen);
                 }
+                part = parts.next(), if !stopping && shift.wants_more() => match part {
+                    Some(ids) => shift.rest.extend(ids),
+                    None => shift.is_whole = true,
+                },
                 () = sleep_until(wake), if !stopping => {}
             }
         }
@@ -204,13 +237,13 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
             && !self.too_late(shift)
         {
             let size = shift.batch_size.min(shift.rest.len());
-            let (batch, rest) = shift.rest.split_at(size);
-            shift.rest = rest;
+            let batch: Vec<ImageId> = shift.rest.drain(..size).collect();
+            shift.taken = batch.last().copied();
             let now = Instant::now();
             shift.waiting.extend(batch.iter().map(|id| (*id, now)));
             shift
                 .reading
-                .push(self.observer.images(batch, promised).boxed_local());
+                .push(self.observer.images(&batch, promised).boxed_local());
             let refresh = async {
                 let attempts = self.retry.attempts();
                 self.rulebooks
@@ -257,10 +290,12 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
     }
 }
 
-impl<'b> Shift<'b> {
-    fn new(ids: &'b [ImageId]) -> Self {
+impl Shift<'_> {
+    fn new() -> Self {
         Self {
-            rest: ids,
+            rest: VecDeque::new(),
+            is_whole: false,
+            taken: None,
             reading: SelectAll::new(),
             waiting: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -276,8 +311,13 @@ impl<'b> Shift<'b> {
         }
     }
 
+    fn wants_more(&self) -> bool {
+        !self.is_whole && self.rest.len() <= IDS_AHEAD
+    }
+
     fn is_done(&self) -> bool {
-        self.rest.is_empty()
+        self.is_whole
+            && self.rest.is_empty()
             && self.reading.is_empty()
             && self.ready.is_empty()
             && self.working.is_empty()
@@ -341,11 +381,12 @@ impl<'b> Shift<'b> {
         }
     }
 
-    fn left(&self) -> NotBegun {
-        NotBegun {
-            read: self.waiting.keys().copied().collect(),
-            rest: self.rest.to_vec(),
-        }
+    fn left(self) -> (NotBegun, Option<ImageId>) {
+        let left = NotBegun {
+            read: self.waiting.into_keys().collect(),
+            rest: self.rest.into(),
+        };
+        (left, self.taken)
     }
 }
 

@@ -112,7 +112,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
     /// when it does, or when the time for that is up.
     pub fn images(
         self,
-        ids: &'a [ImageId],
+        ids: &[ImageId],
         promised: &'a Promised,
     ) -> impl Stream<Item = Seen> + use<'a, E> {
         let timeout = match promised {

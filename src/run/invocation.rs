@@ -1,6 +1,11 @@
 //! One invocation, from event to answer.
 
-use std::{cell::Cell, collections::BTreeSet, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeSet,
+    rc::Rc,
+    time::Duration,
+};
 
 use ami_warden_core::{
     event::{
@@ -11,9 +16,9 @@ use ami_warden_core::{
     wish::policy::PolicyError,
 };
 use chrono::{DateTime, Utc};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt, stream};
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{settings::Settings, time_budget::TimeBudget};
 use crate::{
@@ -27,7 +32,7 @@ use crate::{
         record::{ImageRecord, Outcome, SkipReason},
         retry::Retry,
         rulebook::{RuleSource, Rulebook, Rulebooks},
-        sweep::{self, Listed, Lister},
+        sweep::{self, Lister},
     },
     tell::{
         answer::{Answer, Continue},
@@ -274,7 +279,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         self.end(told.report, left, true)
     }
 
-    /// Works on part after part of the estate, and lists the next one meanwhile.
+    /// Works on the estate, which is listed meanwhile.
     async fn sweep_parts(
         &self,
         rulebook: &Rulebook,
@@ -293,32 +298,45 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             tag_prefix,
             status_tag.as_deref(),
         );
-        let mut lister = Lister::new(&self.warden.ec2, self.retry, kinds, after);
-        let mut done_to = after;
-        let mut next = lister.next().await.map_err(Error::SweepFailed)?;
-        while let Some(Listed { ids, unreadable }) = next.take() {
-            if unreadable > 0 {
-                told.report.note(&sweep::unreadable_note(unreadable));
+        let lister = Lister::new(&self.warden.ec2, self.retry, kinds, after);
+        let (end, unreadable) = (&RefCell::new(None), &Cell::new(0));
+        let parts = stream::unfold(lister, move |mut lister| async move {
+            match lister.next().await {
+                Ok(Some(listed)) => {
+                    unreadable.set(unreadable.get() + listed.unreadable);
+                    Some((listed.ids, lister))
+                }
+                Ok(None) => {
+                    end.replace(Some(Ok(())));
+                    None
+                }
+                Err(error) => {
+                    end.replace(Some(Err(error)));
+                    None
+                }
             }
-            let (left, listed) = self.work_and_list(&ids, &mut lister, manner, told).await;
-            let left = match left {
-                Ok(left) => left,
-                Err(error) => return Ok(Err(error)),
-            };
-            let is_listed = listed.is_some();
-            next = listed.transpose().map_err(Error::SweepFailed)?.flatten();
-            let begun = ids.len() - left.rest.len();
-            done_to = ids.get(begun.wrapping_sub(1)).copied().or(done_to);
-            let out_of_time = Instant::now() >= self.last_start;
-            let is_cut_short = !left.read.is_empty() || !left.rest.is_empty();
-            if is_cut_short || !is_listed || (out_of_time && next.is_some()) {
-                let images = [also, left.read.as_slice()].concat();
-                return Ok(Ok(Left {
-                    sweep_after: done_to,
-                    sweep_anew: false,
-                    images,
-                }));
-            }
+        });
+        let worked = self
+            .work_on_parts(parts, &Promised::Nothing, manner, true, told)
+            .await;
+        if unreadable.get() > 0 {
+            told.report.note(&sweep::unreadable_note(unreadable.get()));
+        }
+        let (left, done_to) = match worked {
+            Ok((left, taken)) => (left, taken.or(after)),
+            Err(error) => return Ok(Err(error)),
+        };
+        let is_whole = match end.take() {
+            Some(Err(error)) => return Err(Error::SweepFailed(error)),
+            Some(Ok(())) => true,
+            None => false,
+        };
+        if !is_whole || !left.read.is_empty() || !left.rest.is_empty() {
+            return Ok(Ok(Left {
+                sweep_after: done_to,
+                sweep_anew: false,
+                images: [also, left.read.as_slice()].concat(),
+            }));
         }
         match self
             .work_on(also, &Promised::Nothing, manner, true, told)
@@ -337,33 +355,6 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             }
             Err(error) => Ok(Err(error)),
         }
-    }
-
-    /// Works on a part, and lists the next one meanwhile. The listing is not waited for when the time
-    /// is up: then it is `None`.
-    async fn work_and_list(
-        &self,
-        ids: &[ImageId],
-        lister: &mut Lister<'_, E>,
-        manner: Manner,
-        told: &mut Told<'_>,
-    ) -> (
-        Result<NotBegun, PolicyError>,
-        Option<Result<Option<Listed>, CallError>>,
-    ) {
-        let mut listing = std::pin::pin!(lister.next());
-        let mut work = std::pin::pin!(self.work_on(ids, &Promised::Nothing, manner, true, told));
-        let mut listed = None;
-        let left = loop {
-            tokio::select! {
-                left = &mut work => break left,
-                part = &mut listing, if listed.is_none() => listed = Some(part),
-            }
-        };
-        if listed.is_none() {
-            listed = timeout_at(self.last_start, &mut listing).await.ok();
-        }
-        (left, listed)
     }
 
     async fn request(&self, request: &Request) -> Result<Answer, Error> {
@@ -400,6 +391,21 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         several: bool,
         told: &mut Told<'_>,
     ) -> Result<NotBegun, PolicyError> {
+        let whole = stream::iter([images.to_vec()]);
+        let (left, _) = self
+            .work_on_parts(whole, promised, manner, several, told)
+            .await?;
+        Ok(left)
+    }
+
+    async fn work_on_parts(
+        &self,
+        parts: impl Stream<Item = Vec<ImageId>>,
+        promised: &Promised,
+        manner: Manner,
+        several: bool,
+        told: &mut Told<'_>,
+    ) -> Result<(NotBegun, Option<ImageId>), PolicyError> {
         let crowd = Crowd {
             observer: self.observer(),
             retry: self.retry,
@@ -417,7 +423,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             reconciler.by_tags(fresh, &attempts).await
         };
         crowd
-            .work_on(images, promised, &begin, &mut |done| told.tell(done))
+            .work_on_parts(parts, promised, &begin, &mut |done| told.tell(done))
             .await
     }
 

@@ -228,6 +228,38 @@ fn images_that_are_stuck_hold_back_no_other_of_three_hundred() {
 }
 
 #[test]
+fn no_part_of_a_large_estate_waits_for_an_image_of_the_part_before() {
+    let mut function = World::with(Config {
+        largest_page: Some(20),
+        ..Config::default()
+    })
+    .permissive()
+    .start();
+    let id = |n: usize| format!("ami-0{:x}{n:015x}", n % 16);
+    function
+        .emulator
+        .add_all((0..320).map(|n| Image::new(id(n)).tag(TAG, ALICE)));
+    let stuck =
+        Fault::error("DescribeImageAttribute", "RequestLimitExceeded").with("ImageId", &id(0));
+    function.emulator.fault(stuck.forever());
+    let failed = function
+        .invoke_for(Duration::from_secs(20), &sweep().to_string())
+        .unwrap_err();
+    assert!(
+        function
+            .emulator
+            .calls()
+            .iter()
+            .any(|call| call.param("Filter.2.Value.1") == Some("ami-0f*")),
+        "the estate was listed at once: the test shows nothing"
+    );
+    assert_eq!(
+        failed.answer()["Summary"],
+        json!({ "applied": 319, "failed": 1 })
+    );
+}
+
+#[test]
 fn a_used_up_bucket_for_snapshots_stops_no_removal() {
     let mut function = World::new().permissive().start();
     function.emulator.add_all(images(300, |n, image| {
