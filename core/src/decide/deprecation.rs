@@ -160,10 +160,15 @@ impl Limits {
         if time > self.ahead {
             return Err(Why::TooFarAhead(time));
         }
-        if self.after_creation.is_some_and(|limit| time > limit) {
+        if let Some(limit) = self.after_creation
+            && time > limit
+        {
             return Err(Why::PublicTooLate(time));
         }
-        if self.public && self.present.is_some_and(|present| time > present) {
+        if self.public
+            && let Some(present) = self.present
+            && time > present
+        {
             return Err(Why::PublicProlonged(time));
         }
         Ok(Some(time))
