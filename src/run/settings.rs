@@ -418,10 +418,8 @@ fn parse_allow_list_parameter(
         return Err(expected(ALLOWED_GRANTEES_PARAMETER));
     }
     if let Some(path) = policy_path
-        && (value == path
-            || value
-                .strip_prefix(path)
-                .is_some_and(|rest| rest.starts_with('/')))
+        && let Some(place) = value.strip_prefix(path)
+        && (place.is_empty() || place.starts_with('/'))
     {
         return Err(SettingFault::Below {
             other: POLICY_PATH,

@@ -76,7 +76,9 @@ impl Metrics {
             self.grantees_added += change.add.len() as u64;
             self.grantees_removed += change.remove.len() as u64;
         }
-        if read_back.as_ref().is_some_and(|seen| !seen.confirmed) {
+        if let Some(seen) = read_back
+            && !seen.confirmed
+        {
             self.unconfirmed += 1;
         }
     }
