@@ -155,10 +155,10 @@ impl Survey {
             parameters,
         } = *sources;
         let retry = Retry::until(Instant::now() + LONGEST);
-        let source = rules.map_or(RuleSource::Stored, |rules| RuleSource::Replaced {
-            name: &rules.name,
-            rules: &rules.json,
-        });
+        let source = match rules {
+            Some(Rules { name, json }) => RuleSource::Replaced { name, rules: json },
+            None => RuleSource::Stored,
+        };
         let rulebooks = Rulebooks::new(parameters, &settings.rulebook, source);
         let rulebook = rulebooks.fresh(FRESH, &retry.attempts()).await?;
         let facts = FactReader::new(ec2, keys, &retry);
@@ -219,7 +219,11 @@ impl Survey {
 
     /// Asks EC2 who uses the images from which access would be taken away.
     pub async fn ask_for_usage<U: UsageReports>(&mut self, reports: &U) {
-        let images: BTreeSet<ImageId> = self.taking_away().map(|(record, _)| record.id).collect();
+        let images: BTreeSet<ImageId> = self
+            .taking_away()
+            .iter()
+            .map(|(record, _)| record.id)
+            .collect();
         if images.is_empty() {
             return;
         }
@@ -232,11 +236,16 @@ impl Survey {
     }
 
     /// The images from which launch permissions would be taken away.
-    pub fn taking_away(&self) -> impl Iterator<Item = (&ImageRecord, &LaunchPermissionChange)> {
-        self.records().filter_map(|record| {
-            let change = launch_change(record)?;
-            (!change.remove.is_empty()).then_some((record, change))
-        })
+    pub fn taking_away(&self) -> Vec<(&ImageRecord, &LaunchPermissionChange)> {
+        let mut found = Vec::new();
+        for record in self.records() {
+            if let Some(change) = launch_change(record)
+                && !change.remove.is_empty()
+            {
+                found.push((record, change));
+            }
+        }
+        found
     }
 
     /// The records of all images.
@@ -278,12 +287,12 @@ impl Survey {
     pub fn key_needs(&self) -> BTreeMap<String, Need> {
         let mut needs: BTreeMap<String, Need> = BTreeMap::new();
         for looked in &self.images {
-            let keeps = looked
-                .access
-                .iter()
-                .filter(|access| access.standing != Standing::Removed);
-            let mut grantees: LaunchPermissions =
-                keeps.map(|access| access.grantee.clone()).collect();
+            let mut grantees = LaunchPermissions::new();
+            for access in &looked.access {
+                if access.standing != Standing::Removed {
+                    grantees.insert(access.grantee.clone());
+                }
+            }
             for refusal in &looked.record.refusals {
                 if let Ground::KeyNotShared { grantee, .. } = &refusal.ground {
                     grantees.insert(grantee.clone());
@@ -354,13 +363,12 @@ impl Totals {
 
 /// The change of launch permissions of a plan.
 fn launch_change(record: &ImageRecord) -> Option<&LaunchPermissionChange> {
-    record
-        .changes
-        .iter()
-        .find_map(|proposed| match &proposed.change {
-            Change::LaunchPermission(change) => Some(change),
-            _ => None,
-        })
+    for proposed in &record.changes {
+        if let Change::LaunchPermission(change) = &proposed.change {
+            return Some(change);
+        }
+    }
+    None
 }
 
 fn reconciler<'a, E: Ec2, K: Keys, P: Parameters>(
@@ -502,10 +510,11 @@ impl<E: Ec2, K: Keys, P: Parameters> Look<'_, E, K, P> {
             return Ok(());
         }
         let snapshots = self.reconciler.facts.snapshots(image, attempts).await?;
-        let encrypted = snapshots
-            .into_values()
-            .filter(|facts| facts.encrypted == Some(true));
-        keys.extend(encrypted.filter_map(|facts| facts.key));
+        for facts in snapshots.into_values() {
+            if facts.encrypted == Some(true) {
+                keys.extend(facts.key);
+            }
+        }
         for arn in keys.iter() {
             let facts = self.reconciler.facts.key(arn).await;
             self.keys.borrow_mut().insert(arn.clone(), facts);
