@@ -22,7 +22,6 @@ use ami_warden_core::{
 /// One grantee of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// The grantee.
     pub grantee: Grantee,
     /// Whether it has access now, and whether it keeps it.
     pub standing: Standing,
@@ -44,7 +43,7 @@ pub enum Standing {
 /// A statement that asks for a grantee.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reason {
-    /// The tag or rule.
+    /// The tag or rule, in words.
     pub source: String,
     /// The group in it that holds the grantee.
     pub group: Option<String>,

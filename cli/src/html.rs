@@ -62,7 +62,7 @@ pub fn write(path: &Path, survey: &Survey) -> Result<(), Failure> {
     })
 }
 
-/// The page.
+/// The whole page: nothing of it is loaded from elsewhere.
 fn page(survey: &Survey) -> String {
     let policy = format!(
         "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'",

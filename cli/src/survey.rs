@@ -52,15 +52,10 @@ const IMAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Everything that a survey reads.
 pub struct Sources<'a, E, K, P> {
-    /// The function's settings.
     pub settings: &'a Settings,
-    /// The Region.
     pub region: &'a str,
-    /// EC2.
     pub ec2: &'a E,
-    /// KMS.
     pub keys: &'a K,
-    /// Parameter Store.
     pub parameters: &'a P,
 }
 
@@ -80,7 +75,7 @@ pub struct Scope {
 /// An image that was looked at.
 #[derive(Debug)]
 pub struct Looked {
-    /// The plan for it.
+    /// The function's plan for it.
     pub record: ImageRecord,
     /// The image; `None` if it could not be read.
     pub image: Option<Box<Image>>,
@@ -95,7 +90,6 @@ pub struct Looked {
 pub struct Survey {
     /// The account of the images; `None` if it cannot be told.
     pub account: Option<AccountId>,
-    /// The Region.
     pub region: String,
     /// When it was made.
     pub time: DateTime<Utc>,
@@ -317,7 +311,7 @@ impl Survey {
         key_policy::advice(&self.key_needs(), &self.keys, owner)
     }
 
-    /// The numbers.
+    /// Counts images, changes and refusals.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals {
             looked_at: self.images.len(),

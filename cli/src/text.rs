@@ -56,7 +56,7 @@ impl Colors {
             aside: none,
         }
     };
-    /// The palette.
+    /// The palette of a terminal with colours.
     pub const SOME: Self = Self {
         title: Style::new().bold(),
         add: AnsiColor::Green.on_default(),
@@ -71,7 +71,6 @@ impl Colors {
 /// The form of the text.
 #[derive(Debug)]
 pub struct Form {
-    /// The colours.
     pub colors: Colors,
     /// The columns of the terminal.
     pub width: usize,

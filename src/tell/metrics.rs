@@ -49,7 +49,7 @@ pub struct InvocationMetrics<'a> {
 }
 
 impl Metrics {
-    /// Counts an image.
+    /// Counts an image by its outcome, its changes and its refusals.
     pub fn count(&mut self, record: &ImageRecord) {
         *self.outcomes.entry(record.outcome).or_default() += 1;
         self.public_without_directives += u64::from(record.public_without_directives);

@@ -26,7 +26,7 @@ use crate::{
 /// A request that has been understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// The image to change.
+    /// The one image that it changes.
     pub image: ImageId,
     change: RequestedChange,
 }
@@ -44,7 +44,7 @@ enum RequestedChange {
     ProductCodes(Vec<String>),
 }
 
-/// A value of `Attribute`.
+/// A value of the API's parameter `Attribute`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AttributeName {
     Description,

@@ -15,7 +15,7 @@ impl AccountId {
         Self(id.into())
     }
 
-    /// The digits.
+    /// The 12 digits, as AWS writes them.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -50,7 +50,7 @@ impl fmt::Display for AccountId {
 /// Ordered by the bytes of the written form, as an answer lists them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Grantee {
-    /// An AWS account.
+    /// An AWS account, by its 12-digit id.
     Account(AccountId),
     /// An organization, by its ARN.
     Organization(Arc<str>),
@@ -108,9 +108,9 @@ impl fmt::Display for Grantee {
 /// A text that names no grantee, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotAGrantee {
-    /// The text.
+    /// The text as it was written.
     pub text: String,
-    /// Why it names none.
+    /// The rule that it breaks.
     pub reason: NotAGranteeReason,
 }
 
@@ -125,7 +125,7 @@ pub enum NotAGranteeReason {
     OrganizationalUnitArn,
     /// The ARN of an organization's root, which EC2 does not take.
     OrganizationRoot,
-    /// None of the forms.
+    /// It has none of the forms of a grantee.
     OtherForm,
 }
 
@@ -269,7 +269,7 @@ impl OrganizationArn {
         Grantee::Organization(self.arn.clone())
     }
 
-    /// The id, `o-…`.
+    /// The organization's id, the last part of its ARN.
     #[must_use]
     pub fn id(&self) -> &str {
         self.arn.rsplit('/').next().unwrap_or_default()

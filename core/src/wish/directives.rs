@@ -31,7 +31,7 @@ const DIRECTIVES: &str = "launch-permission, launch-permission:ANYTHING, descrip
 /// One wish as its author wrote it, for people who ask why an image is as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directive {
-    /// Its attribute.
+    /// The attribute that it is about.
     pub attribute: Attribute,
     /// Its value as stated, before placeholders and groups.
     pub value: String,
@@ -46,7 +46,7 @@ pub struct Directives {
     pub launch_permission: Option<LaunchPermissionWish>,
     /// The description, placeholders filled in.
     pub description: Option<String>,
-    /// The IMDS support.
+    /// `v2.0`, EC2's only value, if it is asked for.
     pub imds_support: Option<ImdsSupport>,
     /// When EC2 is to deprecate the image.
     pub deprecation: Option<DeprecationWish>,

@@ -60,19 +60,19 @@ pub enum GroupError {
          it, or correct the name"
     )]
     Unknown {
-        /// The group.
+        /// The group's name, without the `@`.
         name: String,
-        /// `POLICY_PATH`.
+        /// The path of the policy, from `POLICY_PATH`.
         path: String,
     },
-    /// The group is broken.
+    /// The group exists, and its list is broken.
     #[error("the group \"@{name}\" ({path}/groups/{name}) is broken: {fault}")]
     Broken {
-        /// The group.
+        /// The group's name, without the `@`.
         name: String,
-        /// `POLICY_PATH`.
+        /// The path of the policy, from `POLICY_PATH`.
         path: String,
-        /// The reason.
+        /// The fault that breaks the group.
         fault: GroupFault,
     },
 }

@@ -24,9 +24,9 @@ use crate::model::{grantee::OrganizationArn, image::Image};
 /// A parameter as Parameter Store shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredParameter {
-    /// Its full name.
+    /// Its full name, path included.
     pub name: String,
-    /// Its value.
+    /// Its value, as far as its type can be used.
     pub value: StoredValue,
     /// When it was changed last.
     pub modified: Option<DateTime<Utc>>,
@@ -38,7 +38,7 @@ pub struct StoredParameter {
 pub struct PolicyError {
     /// The name of the parameter.
     pub parameter: String,
-    /// Its fault.
+    /// The reason why it cannot be used.
     pub fault: PolicyFault,
 }
 
