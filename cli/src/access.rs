@@ -22,7 +22,6 @@ use ami_warden_core::{
 /// One grantee of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// The grantee.
     pub grantee: Grantee,
     /// Whether it has access now, and whether it keeps it.
     pub standing: Standing,
@@ -44,7 +43,7 @@ pub enum Standing {
 /// A statement that asks for a grantee.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reason {
-    /// The tag or rule.
+    /// The tag or rule, in words.
     pub source: String,
     /// The group in it that holds the grantee.
     pub group: Option<String>,
@@ -88,8 +87,8 @@ impl<'a> Explainer<'a> {
     /// Everybody who may launch the image now or would be let in.
     pub fn access(&self, record: &ImageRecord, image: Option<&Image>) -> Vec<Access> {
         let mut standings = BTreeMap::new();
-        for grantee in record.launch_permissions.iter().flatten() {
-            standings.insert(grantee, Standing::Keeps);
+        if let Some(now) = &record.launch_permissions {
+            standings.extend(now.iter().map(|grantee| (grantee, Standing::Keeps)));
         }
         for proposed in &record.changes {
             if let Change::LaunchPermission(change) = &proposed.change {
@@ -112,8 +111,10 @@ impl<'a> Explainer<'a> {
         for (grantee, standing) in standings {
             let mut reasons = reasons.remove(grantee).unwrap_or_default();
             // A removal is asked for by the whole directive: by `-ITEM`, or by silence under `=`.
-            if standing == Standing::Removed {
-                let authors = stated.iter().flat_map(|directive| &directive.sources);
+            if standing == Standing::Removed
+                && let Some(directive) = stated
+            {
+                let authors = directive.sources.iter();
                 reasons = authors
                     .map(|author| Reason {
                         source: source(author),

@@ -13,7 +13,6 @@ use crate::setting_options::BadSetting;
 /// The command could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// No Region is known.
     #[error(
         "no Region is set. Name one with --region, set AWS_REGION, or set a region in the profile \
          that you use"
@@ -30,27 +29,16 @@ pub enum Failure {
     Setting(#[from] BadSetting),
     /// The file of `--rules` cannot be read.
     #[error("{} cannot be read: {error}", .path.display())]
-    Rules {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        error: io::Error,
-    },
+    Rules { path: PathBuf, error: io::Error },
     /// The file of `--html` cannot be written.
     #[error("{} cannot be written: {error}", .path.display())]
-    Html {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        error: io::Error,
-    },
+    Html { path: PathBuf, error: io::Error },
     /// The policy or the allow-list cannot be used.
     #[error("{}", policy(.0))]
     Policy(#[from] PolicyError),
     /// A call did not succeed.
     #[error("{}", call(.0))]
     Call(#[from] CallError),
-    /// Nothing can be written.
     #[error("the output cannot be written: {0}")]
     Output(#[from] io::Error),
     /// No JSON can be made.

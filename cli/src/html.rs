@@ -62,7 +62,7 @@ pub fn write(path: &Path, survey: &Survey) -> Result<(), Failure> {
     })
 }
 
-/// The page.
+/// The whole page: nothing of it is loaded from elsewhere.
 fn page(survey: &Survey) -> String {
     let policy = format!(
         "default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'",
@@ -158,15 +158,20 @@ fn image(looked: &Looked, survey: &Survey, owner: &AccountId, messages: &mut Tex
         .iter()
         .map(|proposed| change(&proposed.change))
         .collect();
-    let image = looked.image.as_deref();
+    let (mut name, mut created, mut encrypted) = (record.name.as_ref(), None, false);
+    if let Some(image) = &looked.image {
+        name = name.or(image.name.as_ref());
+        created = image.creation_date.as_ref();
+        encrypted = image.has_encrypted_mapping();
+    }
     json!({
         "id": record.id.to_string(),
-        "name": record.name.as_ref().or_else(|| image?.name.as_ref()),
-        "created": image.and_then(|image| image.creation_date.as_ref()),
+        "name": name,
+        "created": created,
         "outcome": record.outcome.as_str(),
         "reason": record.skipped.as_ref().map(SkipReason::as_str),
         "known": record.launch_permissions.is_some(),
-        "encrypted": image.is_some_and(|image| image.has_encrypted_mapping()),
+        "encrypted": encrypted,
         "access": ordered(&looked.access).map(access).collect::<Vec<_>>(),
         "locked": locked(looked, survey, owner),
         "changes": changes,
@@ -221,10 +226,10 @@ fn locked(looked: &Looked, survey: &Survey, owner: &AccountId) -> Vec<String> {
 }
 
 fn cannot_use(key: &Key, grantee: &Grantee, owner: &AccountId) -> bool {
-    let is_unreachable = key
-        .reach
-        .as_ref()
-        .is_some_and(|reach| !reach.could_reach(grantee, owner));
+    let is_unreachable = match &key.reach {
+        Some(reach) => !reach.could_reach(grantee, owner),
+        None => false,
+    };
     key.aws_managed || key.is_unusable() || is_unreachable
 }
 

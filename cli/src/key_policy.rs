@@ -62,7 +62,7 @@ pub struct Statement {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct KeyAdvice {
-    /// The key's ARN.
+    /// The ARN of the key.
     #[serde(rename = "KeyId")]
     pub key: String,
     /// The images with snapshots under it.
@@ -77,7 +77,7 @@ pub struct KeyAdvice {
     /// Sentences that a person should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// The statements.
+    /// The statements to add to the key's policy.
     #[serde(rename = "Statement")]
     pub statements: Vec<Statement>,
 }

@@ -41,7 +41,7 @@ use crate::{
     words::{Harmless, one_line},
 };
 
-/// Something did not work.
+/// The exit code where something did not work.
 const FAILED: u8 = 1;
 
 #[tokio::main(flavor = "current_thread")]

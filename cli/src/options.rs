@@ -96,11 +96,10 @@ enum Color {
     Never,
 }
 
-/// Rules from a file.
+/// Rules of `--rules`, in place of the stored ones.
 pub struct Rules {
     /// The file's name, for errors.
     pub name: String,
-    /// Its content.
     pub json: String,
 }
 
@@ -147,7 +146,7 @@ impl Options {
         }
     }
 
-    /// Whether to write JSON.
+    /// Whether to write JSON: if asked, or without a terminal.
     pub fn json(&self) -> bool {
         self.json || !(self.text || std::io::stdout().is_terminal())
     }

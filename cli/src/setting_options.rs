@@ -56,9 +56,10 @@ fn argument(setting: &Setting) -> Arg {
 
 fn capitalised(text: &str) -> String {
     let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(characters).collect()
-    })
+    let Some(first) = characters.next() else {
+        return String::new();
+    };
+    first.to_uppercase().chain(characters).collect()
 }
 
 impl Args for SettingOptions {
@@ -110,7 +111,10 @@ impl SettingOptions {
             if let Some(typed) = self.typed.get(name) {
                 return Some(typed.clone());
             }
-            variable(name).filter(|_| !self.is_replaced(name))
+            if self.is_replaced(name) {
+                return None;
+            }
+            variable(name)
         };
         Settings::from_vars(value).map_err(|error| self.as_typed(&error))
     }

@@ -52,15 +52,10 @@ const IMAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Everything that a survey reads.
 pub struct Sources<'a, E, K, P> {
-    /// The function's settings.
     pub settings: &'a Settings,
-    /// The Region.
     pub region: &'a str,
-    /// EC2.
     pub ec2: &'a E,
-    /// KMS.
     pub keys: &'a K,
-    /// Parameter Store.
     pub parameters: &'a P,
 }
 
@@ -80,7 +75,7 @@ pub struct Scope {
 /// An image that was looked at.
 #[derive(Debug)]
 pub struct Looked {
-    /// The plan for it.
+    /// The function's plan for it.
     pub record: ImageRecord,
     /// The image; `None` if it could not be read.
     pub image: Option<Box<Image>>,
@@ -95,7 +90,6 @@ pub struct Looked {
 pub struct Survey {
     /// The account of the images; `None` if it cannot be told.
     pub account: Option<AccountId>,
-    /// The Region.
     pub region: String,
     /// When it was made.
     pub time: DateTime<Utc>,
@@ -155,10 +149,10 @@ impl Survey {
             parameters,
         } = *sources;
         let retry = Retry::until(Instant::now() + LONGEST);
-        let source = rules.map_or(RuleSource::Stored, |rules| RuleSource::Replaced {
-            name: &rules.name,
-            rules: &rules.json,
-        });
+        let source = match rules {
+            Some(Rules { name, json }) => RuleSource::Replaced { name, rules: json },
+            None => RuleSource::Stored,
+        };
         let rulebooks = Rulebooks::new(parameters, &settings.rulebook, source);
         let rulebook = rulebooks.fresh(FRESH, &retry.attempts()).await?;
         let facts = FactReader::new(ec2, keys, &retry);
@@ -219,7 +213,11 @@ impl Survey {
 
     /// Asks EC2 who uses the images from which access would be taken away.
     pub async fn ask_for_usage<U: UsageReports>(&mut self, reports: &U) {
-        let images: BTreeSet<ImageId> = self.taking_away().map(|(record, _)| record.id).collect();
+        let images: BTreeSet<ImageId> = self
+            .taking_away()
+            .iter()
+            .map(|(record, _)| record.id)
+            .collect();
         if images.is_empty() {
             return;
         }
@@ -232,11 +230,16 @@ impl Survey {
     }
 
     /// The images from which launch permissions would be taken away.
-    pub fn taking_away(&self) -> impl Iterator<Item = (&ImageRecord, &LaunchPermissionChange)> {
-        self.records().filter_map(|record| {
-            let change = launch_change(record)?;
-            (!change.remove.is_empty()).then_some((record, change))
-        })
+    pub fn taking_away(&self) -> Vec<(&ImageRecord, &LaunchPermissionChange)> {
+        let mut found = Vec::new();
+        for record in self.records() {
+            if let Some(change) = launch_change(record)
+                && !change.remove.is_empty()
+            {
+                found.push((record, change));
+            }
+        }
+        found
     }
 
     /// The records of all images.
@@ -278,12 +281,12 @@ impl Survey {
     pub fn key_needs(&self) -> BTreeMap<String, Need> {
         let mut needs: BTreeMap<String, Need> = BTreeMap::new();
         for looked in &self.images {
-            let keeps = looked
-                .access
-                .iter()
-                .filter(|access| access.standing != Standing::Removed);
-            let mut grantees: LaunchPermissions =
-                keeps.map(|access| access.grantee.clone()).collect();
+            let mut grantees = LaunchPermissions::new();
+            for access in &looked.access {
+                if access.standing != Standing::Removed {
+                    grantees.insert(access.grantee.clone());
+                }
+            }
             for refusal in &looked.record.refusals {
                 if let Ground::KeyNotShared { grantee, .. } = &refusal.ground {
                     grantees.insert(grantee.clone());
@@ -308,7 +311,7 @@ impl Survey {
         key_policy::advice(&self.key_needs(), &self.keys, owner)
     }
 
-    /// The numbers.
+    /// Counts images, changes and refusals.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals {
             looked_at: self.images.len(),
@@ -354,13 +357,12 @@ impl Totals {
 
 /// The change of launch permissions of a plan.
 fn launch_change(record: &ImageRecord) -> Option<&LaunchPermissionChange> {
-    record
-        .changes
-        .iter()
-        .find_map(|proposed| match &proposed.change {
-            Change::LaunchPermission(change) => Some(change),
-            _ => None,
-        })
+    for proposed in &record.changes {
+        if let Change::LaunchPermission(change) = &proposed.change {
+            return Some(change);
+        }
+    }
+    None
 }
 
 fn reconciler<'a, E: Ec2, K: Keys, P: Parameters>(
@@ -502,10 +504,11 @@ impl<E: Ec2, K: Keys, P: Parameters> Look<'_, E, K, P> {
             return Ok(());
         }
         let snapshots = self.reconciler.facts.snapshots(image, attempts).await?;
-        let encrypted = snapshots
-            .into_values()
-            .filter(|facts| facts.encrypted == Some(true));
-        keys.extend(encrypted.filter_map(|facts| facts.key));
+        for facts in snapshots.into_values() {
+            if facts.encrypted == Some(true) {
+                keys.extend(facts.key);
+            }
+        }
         for arn in keys.iter() {
             let facts = self.reconciler.facts.key(arn).await;
             self.keys.borrow_mut().insert(arn.clone(), facts);

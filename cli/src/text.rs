@@ -56,7 +56,7 @@ impl Colors {
             aside: none,
         }
     };
-    /// The palette.
+    /// The palette of a terminal with colours.
     pub const SOME: Self = Self {
         title: Style::new().bold(),
         add: AnsiColor::Green.on_default(),
@@ -71,7 +71,6 @@ impl Colors {
 /// The form of the text.
 #[derive(Debug)]
 pub struct Form {
-    /// The colours.
     pub colors: Colors,
     /// The columns of the terminal.
     pub width: usize,
@@ -283,12 +282,11 @@ impl Page<'_> {
         let mut by_grantee: BTreeMap<(bool, &Grantee), Vec<String>> = BTreeMap::new();
         let mut shared = 0;
         for looked in &self.survey.images {
-            let now = looked
-                .access
-                .iter()
-                .filter(|access| access.standing != Standing::Added);
             let mut is_shared = false;
-            for access in now {
+            for access in &looked.access {
+                if access.standing == Standing::Added {
+                    continue;
+                }
                 is_shared = true;
                 let why: Vec<String> = access.reasons.iter().map(Reason::words).collect();
                 let why = match (access.standing, why.is_empty()) {
@@ -349,14 +347,16 @@ impl Page<'_> {
                     continue;
                 }
             };
-            let hit = |account: &_| match &self.survey.account {
-                Some(owner) => is_hit(account, change, owner),
-                None => true,
-            };
-            let hits = accounts.iter().filter(|(account, _)| hit(account));
-            let lines: Vec<String> = hits
-                .map(|(account, resources)| format!("{account}: {}", usage::words(resources)))
-                .collect();
+            let mut lines = Vec::new();
+            for (account, resources) in accounts {
+                let is_hit = match &self.survey.account {
+                    Some(owner) => is_hit(account, change, owner),
+                    None => true,
+                };
+                if is_hit {
+                    lines.push(format!("{account}: {}", usage::words(resources)));
+                }
+            }
             let of = asked
                 .as_ref()
                 .map(|time| format!("  (report of {})", seconds(time)));
@@ -520,11 +520,13 @@ impl Lines<'_, '_> {
                     ..
                 } = *self.page.colors;
                 // Nobody should overlook it among a thousand accounts.
-                let public = grants.add.iter().filter(|one| **one == Grantee::All);
-                let others = grants.add.iter().filter(|one| **one != Grantee::All);
-                for one in public.chain(others) {
-                    let style = if *one == Grantee::All { danger } else { add };
-                    self.line('+', style, &attribute, grantee(one))?;
+                if grants.makes_public() {
+                    self.line('+', danger, &attribute, grantee(&Grantee::All))?;
+                }
+                for one in &grants.add {
+                    if *one != Grantee::All {
+                        self.line('+', add, &attribute, grantee(one))?;
+                    }
                 }
                 for one in &grants.remove {
                     self.line('-', remove, &attribute, grantee(one))?;
@@ -573,7 +575,7 @@ impl Lines<'_, '_> {
         }
         let mut stated = self.record.directives.iter();
         let directive = stated.find(|directive| directive.attribute == *attribute);
-        if let Some(directive) = directive.filter(|_| is_first) {
+        if is_first && let Some(directive) = directive {
             let sources: Vec<String> = directive.sources.iter().map(source).collect();
             let sources = format!("({})", Harmless(&sources.join(", ")));
             if column + 2 + sources.chars().count() > width {

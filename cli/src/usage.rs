@@ -197,9 +197,9 @@ impl<U: UsageReports> Batch<'_, U> {
                 .call("DescribeImageUsageReportEntries", call)
                 .await?;
             for entry in page.items {
-                let image = ready.get(&entry.report).map(|report| report.image);
-                let usage = image.and_then(|image| found.get_mut(&image));
-                if let Some(Usage::Known { accounts, .. }) = usage {
+                if let Some(report) = ready.get(&entry.report)
+                    && let Some(Usage::Known { accounts, .. }) = found.get_mut(&report.image)
+                {
                     let types = accounts.entry(entry.account).or_default();
                     *types.entry(entry.resource_type).or_default() += entry.count;
                 }

@@ -9,7 +9,10 @@ use aws_sdk_kms::{
     types::{GrantListEntry, KeyManagerType, KeyMetadata},
 };
 
-use super::error::{call_error, incomplete};
+use super::{
+    error::{call_error, incomplete},
+    filled,
+};
 use crate::act::{
     call_error::CallError,
     ports::{Keys, Page},
@@ -121,12 +124,9 @@ fn read_key(metadata: &KeyMetadata) -> Result<Key, CallError> {
 fn push_grantees(grantees: &mut Vec<String>, grant: GrantListEntry) {
     let named = [grant.grantee_principal, grant.grantee_service_principal];
     let before = grantees.len();
-    grantees.extend(
-        named
-            .into_iter()
-            .flatten()
-            .filter(|grantee| !grantee.is_empty()),
-    );
+    for grantee in named {
+        grantees.extend(filled(grantee));
+    }
     if grantees.len() == before {
         grantees.push(ANYBODY.to_owned());
     }
@@ -138,7 +138,7 @@ fn next_page(
     truncated: bool,
     marker: Option<String>,
 ) -> Result<Option<String>, CallError> {
-    let marker = marker.filter(|marker| !marker.is_empty());
+    let marker = filled(marker);
     if truncated && marker.is_none() {
         return Err(incomplete(operation, "NextMarker"));
     }

@@ -27,13 +27,13 @@ pub use self::{
 /// The clients, which share one set of credentials.
 #[derive(Debug)]
 pub struct Clients<Access> {
-    /// EC2.
+    /// Images, snapshots and their permissions.
     pub ec2: Ec2Client<Access>,
-    /// Parameter Store.
+    /// Groups, rules and the allow-list.
     pub parameters: SsmClient,
-    /// KMS.
+    /// The keys of encrypted snapshots.
     pub keys: KmsClient,
-    /// STS.
+    /// The account of the credentials.
     pub caller: StsClient,
     /// The Region of their calls, if one is set.
     pub region: Option<String>,
@@ -103,4 +103,10 @@ impl<Access> Clients<Access> {
             parameters: SsmClient::new(config),
         }
     }
+}
+
+/// The text, unless AWS writes an empty one in place of none, as it does for the token of a page
+/// after the last.
+fn filled(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }

@@ -10,7 +10,10 @@ use aws_sdk_ssm::{
 };
 use chrono::DateTime;
 
-use super::error::{call_error, incomplete};
+use super::{
+    error::{call_error, incomplete},
+    filled,
+};
 use crate::act::{
     call_error::CallError,
     ports::{Page, Parameters},
@@ -69,7 +72,7 @@ impl Parameters for SsmClient {
         }
         Ok(Page {
             items,
-            next: answer.next_token.filter(|token| !token.is_empty()),
+            next: filled(answer.next_token),
         })
     }
 

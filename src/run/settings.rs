@@ -23,7 +23,7 @@ pub const ALLOW_PUBLIC: &str = "ALLOW_PUBLIC";
 pub const ALLOWED_GRANTEES: &str = "ALLOWED_GRANTEES";
 /// The parameter that holds the grantees that may be added.
 pub const ALLOWED_GRANTEES_PARAMETER: &str = "ALLOWED_GRANTEES_PARAMETER";
-/// Your organization.
+/// Your organization, which completes `o-…` and `ou-…`.
 pub const ORGANIZATION_ARN: &str = "ORGANIZATION_ARN";
 /// The path of groups and rules.
 pub const POLICY_PATH: &str = "POLICY_PATH";
@@ -39,7 +39,7 @@ pub const MAX_FINDING_SEVERITY: &str = "MAX_FINDING_SEVERITY";
 pub const KEY_CHECK: &str = "KEY_CHECK";
 /// The most removals for one image in one run.
 pub const MAX_REMOVALS: &str = "MAX_REMOVALS";
-/// Plan and report only.
+/// Whether to plan and report only.
 pub const DRY_RUN: &str = "DRY_RUN";
 /// The tag that carries an image's refusals.
 pub const STATUS_TAG: &str = "STATUS_TAG";
@@ -50,7 +50,7 @@ pub const DEFAULT_TAG_PREFIX: &str = "ami-warden:";
 /// A setting as documents and the template know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
-    /// The environment variable.
+    /// The name of the environment variable.
     pub variable: &'static str,
     /// The parameter of the template.
     pub parameter: &'static str,
@@ -152,9 +152,9 @@ pub const ALL: [Setting; 14] = [
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{variable}={} is not allowed: {fault}", Shown(.value))]
 pub struct SettingsError {
-    /// The environment variable.
+    /// The name of the environment variable.
     pub variable: &'static str,
-    /// Its value.
+    /// The value as it was given.
     pub value: String,
     /// The fault of the value.
     pub fault: SettingFault,
@@ -169,20 +169,20 @@ pub enum SettingFault {
     /// It begins with a prefix that belongs to others, or is one.
     #[error("{0}; choose another")]
     Reserved(&'static str),
-    /// Other settings forbid it.
+    /// A setting that excludes it is set too.
     #[error("{other} is set too; set one of them")]
     SetToo {
-        /// The other setting.
+        /// The variable of the other setting.
         other: &'static str,
     },
     /// It lies below another setting's value.
     #[error("it is below {other} ({value}), {reason}; choose one outside it")]
     Below {
-        /// The other setting.
+        /// The variable of the other setting.
         other: &'static str,
-        /// Its value.
+        /// The value of that setting.
         value: String,
-        /// Why it must not.
+        /// Why it must lie elsewhere.
         reason: &'static str,
     },
     /// An item of a list is not allowed.
@@ -418,10 +418,8 @@ fn parse_allow_list_parameter(
         return Err(expected(ALLOWED_GRANTEES_PARAMETER));
     }
     if let Some(path) = policy_path
-        && (value == path
-            || value
-                .strip_prefix(path)
-                .is_some_and(|rest| rest.starts_with('/')))
+        && let Some(place) = value.strip_prefix(path)
+        && (place.is_empty() || place.starts_with('/'))
     {
         return Err(SettingFault::Below {
             other: POLICY_PATH,

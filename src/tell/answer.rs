@@ -191,7 +191,7 @@ pub struct Continue {
     pub sweep: bool,
     /// The image after which a sweep goes on.
     pub after: Option<ImageId>,
-    /// Images to look at.
+    /// Images to look at, whether or not a sweep goes on.
     pub images: Vec<ImageId>,
     /// Whether it is a dry run.
     pub dry_run: bool,

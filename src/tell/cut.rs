@@ -31,21 +31,17 @@ const LACKING_DIGITS_MAX: usize = 7;
 pub(super) enum Node<'a> {
     /// A number, a truth value or null.
     Plain(Value),
-    /// A string.
     Text(Cow<'a, str>),
     /// A list, and how many items it lacks.
     List(Vec<Node<'a>>, usize),
-    /// An object.
     Object(Vec<(Cow<'a, str>, Node<'a>)>),
 }
 
 impl<'a> Node<'a> {
-    /// A string.
     pub(super) fn text(text: impl Into<Cow<'a, str>>) -> Self {
         Self::Text(text.into())
     }
 
-    /// A string, or null.
     pub(super) fn text_or_null(text: Option<&'a str>) -> Self {
         text.map_or(Self::Plain(Value::Null), Self::text)
     }
@@ -71,7 +67,6 @@ impl<'a> Node<'a> {
         Self::List(nodes, lacking)
     }
 
-    /// An object.
     pub(super) fn object(fields: impl IntoIterator<Item = (&'static str, Self)>) -> Self {
         Self::Object(
             fields
@@ -134,7 +129,6 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Its JSON.
     pub(super) fn to_json(&self) -> String {
         // Strings, numbers and string keys: nothing in it can fail.
         serde_json::to_string(self).unwrap_or_default()

@@ -44,10 +44,10 @@ pub struct LogSettings {
 /// A variable of Lambda's logging configuration with a value that is not allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogSettingsError {
-    /// The level.
+    /// The value of the level's variable.
     #[error("{LOG_LEVEL}={0:?} is not allowed: expected TRACE, DEBUG, INFO, WARN, ERROR or FATAL")]
     Level(String),
-    /// The format.
+    /// The value of the format's variable.
     #[error("{LOG_FORMAT}={0:?} is not allowed: expected JSON or Text")]
     Format(String),
 }

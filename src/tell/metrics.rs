@@ -49,7 +49,7 @@ pub struct InvocationMetrics<'a> {
 }
 
 impl Metrics {
-    /// Counts an image.
+    /// Counts an image by its outcome, its changes and its refusals.
     pub fn count(&mut self, record: &ImageRecord) {
         *self.outcomes.entry(record.outcome).or_default() += 1;
         self.public_without_directives += u64::from(record.public_without_directives);
@@ -76,7 +76,9 @@ impl Metrics {
             self.grantees_added += change.add.len() as u64;
             self.grantees_removed += change.remove.len() as u64;
         }
-        if read_back.as_ref().is_some_and(|seen| !seen.confirmed) {
+        if let Some(seen) = read_back
+            && !seen.confirmed
+        {
             self.unconfirmed += 1;
         }
     }

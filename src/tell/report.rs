@@ -174,7 +174,7 @@ impl Report {
             + self.notes.iter().map(String::capacity).sum::<usize>()
     }
 
-    /// The answer.
+    /// Makes the entries fit, and the answer of them.
     #[must_use]
     pub fn answer(mut self, trigger: Trigger, dry_run: bool, rest: Option<Continue>) -> Answer {
         let mut answer = Answer::without_images(Frame {

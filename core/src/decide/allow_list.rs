@@ -32,30 +32,30 @@ pub enum AllowListError {
     /// A short form that nothing completes.
     #[error(transparent)]
     Incomplete(#[from] Incomplete),
-    /// `all`.
+    /// `all`: `ALLOW_PUBLIC` alone decides about it.
     #[error(
         "\"all\" cannot stand here: the setting ALLOW_PUBLIC decides whether images may become \
          public; expected {ALLOWED_FORMS}"
     )]
     All,
-    /// `-all`.
+    /// `-all`: without `ALLOW_PUBLIC` it is forbidden anyway.
     #[error(
         "\"-all\" cannot stand here: the setting ALLOW_PUBLIC decides whether images may become \
          public, and \"false\" forbids it; take the item out"
     )]
     NeverAll,
-    /// `-*`.
+    /// `-*`, which would forbid every grantee.
     #[error(
         "\"-*\" would forbid every grantee: to let nobody be added, leave the whole list empty"
     )]
     NeverAnybody,
-    /// A lone `-`.
+    /// A `-` without a grantee behind it.
     #[error("\"-\" names nobody: write the grantee right behind the \"-\"")]
     NamesNobody,
-    /// More than one `-`.
+    /// An item that begins with several `-`.
     #[error("{0:?} begins with more than one \"-\": a single one forbids a grantee")]
     SecondMinus(String),
-    /// A group.
+    /// A group: the people who edit it must not widen the guardrail.
     #[error(
         "{0:?} cannot stand here: the people who edit groups must not widen the guardrail, so \
          name the group's grantees"
@@ -112,7 +112,7 @@ pub enum Permission {
 }
 
 impl AllowedGrantees {
-    /// Anyone (`*`).
+    /// The list `*`: anyone may be added.
     #[must_use]
     pub fn any() -> Self {
         Self {
@@ -192,7 +192,7 @@ pub struct AllowedCopiers {
 }
 
 impl AllowedCopiers {
-    /// Any account (`*`).
+    /// The list `*`: any account may copy.
     #[must_use]
     pub fn any() -> Self {
         Self {
@@ -263,7 +263,7 @@ impl SharedTagPatterns {
             .any(|pattern| Pattern::new(pattern).matches(key))
     }
 
-    /// The patterns, sorted.
+    /// The patterns, sorted and each once.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)
     }

@@ -91,12 +91,17 @@ impl Decision {
 
     /// The calls that take permissions away.
     pub(super) fn removals(&self) -> Vec<Change> {
-        let calls = self.snapshots.iter().flat_map(
-            |Difference {
-                 snapshot, remove, ..
-             }| { CopyPermissionChange::calls(snapshot, Direction::Remove, remove) },
-        );
-        calls.map(Change::CopyPermission).collect()
+        let mut removals = Vec::new();
+        for Difference {
+            snapshot,
+            remove: accounts,
+            ..
+        } in &self.snapshots
+        {
+            let calls = CopyPermissionChange::calls(snapshot, Direction::Remove, accounts);
+            removals.extend(calls.map(Change::CopyPermission));
+        }
+        removals
     }
 
     /// The calls that give permissions.
@@ -104,13 +109,12 @@ impl Decision {
         if !self.against_additions.is_empty() {
             return Vec::new();
         }
-        let calls = self
-            .snapshots
-            .iter()
-            .flat_map(|Difference { snapshot, add, .. }| {
-                CopyPermissionChange::calls(snapshot, Direction::Add, add)
-            });
-        calls.map(Change::CopyPermission).collect()
+        let mut additions = Vec::new();
+        for Difference { snapshot, add, .. } in &self.snapshots {
+            let calls = CopyPermissionChange::calls(snapshot, Direction::Add, add);
+            additions.extend(calls.map(Change::CopyPermission));
+        }
+        additions
     }
 
     /// The accounts that [`Self::additions`] lets in.
@@ -118,10 +122,10 @@ impl Decision {
         if !self.against_additions.is_empty() {
             return LaunchPermissions::new();
         }
-        let added = self
-            .snapshots
-            .iter()
-            .flat_map(|difference| difference.add.iter());
-        added.cloned().map(Grantee::Account).collect()
+        let mut let_in = LaunchPermissions::new();
+        for difference in &self.snapshots {
+            let_in.extend(difference.add.iter().cloned().map(Grantee::Account));
+        }
+        let_in
     }
 }

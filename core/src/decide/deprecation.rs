@@ -26,7 +26,7 @@ const PUBLIC_AFTER_CREATION_MAX: Months = Months::new(2 * 12);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{value:?} is not possible: {why}; {}", latest_time(*.latest))]
 struct Impossible {
-    /// As stated.
+    /// The value as its author stated it.
     value: String,
     why: Why,
     /// The latest time that EC2 would take, if it still takes any.
@@ -115,7 +115,7 @@ fn refuse(directives: &Directives, why: Why, latest: Option<DateTime<Utc>>) -> R
 struct Limits {
     /// The time that the image has.
     present: Option<DateTime<Utc>>,
-    /// Ten years ahead.
+    /// The latest time that EC2 takes: ten years from now.
     ahead: DateTime<Utc>,
     public: bool,
     /// For a public image, two years after its creation; `None` too if that cannot be read.
@@ -160,10 +160,15 @@ impl Limits {
         if time > self.ahead {
             return Err(Why::TooFarAhead(time));
         }
-        if self.after_creation.is_some_and(|limit| time > limit) {
+        if let Some(limit) = self.after_creation
+            && time > limit
+        {
             return Err(Why::PublicTooLate(time));
         }
-        if self.public && self.present.is_some_and(|present| time > present) {
+        if self.public
+            && let Some(present) = self.present
+            && time > present
+        {
             return Err(Why::PublicProlonged(time));
         }
         Ok(Some(time))

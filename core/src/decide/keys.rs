@@ -60,10 +60,11 @@ pub(super) fn of<'a>(image: &'a Image, facts: &'a ShareFacts) -> BTreeMap<&'a st
 pub(super) fn hidden<'a>(image: &'a Image, facts: &ShareFacts) -> Vec<&'a str> {
     let mut hidden = Vec::new();
     for id in image.snapshots() {
-        let seen = facts.snapshots.get(id);
-        let encrypted = seen.and_then(|snapshot| snapshot.encrypted) == Some(true);
-        let key = seen.and_then(|snapshot| snapshot.key.as_ref());
-        if key.is_none() && (encrypted || says_encrypted(image, id)) {
+        let (shows_key, encrypted) = match facts.snapshots.get(id) {
+            Some(seen) => (seen.key.is_some(), seen.encrypted == Some(true)),
+            None => (false, false),
+        };
+        if !shows_key && (encrypted || says_encrypted(image, id)) {
             hidden.push(id);
         }
     }

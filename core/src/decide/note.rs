@@ -16,28 +16,28 @@ pub(super) enum Note {
     /// Accounts get the copy permission.
     /// <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-modifying-snapshot-permissions.html>
     CopiesStay,
-    /// Recipients need this key.
+    /// Recipients need this key to launch the image.
     KeyNeeded {
-        /// Its ARN.
+        /// The ARN of the key.
         key: String,
         /// The snapshots that are encrypted with it.
         snapshots: Vec<String>,
     },
     /// Recipients need a key that EC2 does not show.
     KeyHidden {
-        /// The encrypted snapshot.
+        /// The id of the encrypted snapshot.
         snapshot: String,
     },
     /// This function cannot say whether recipients can use the key.
     KeyUnknown {
-        /// Its ARN.
+        /// The ARN of the key.
         key: String,
-        /// Why not.
+        /// The cause, in words for people.
         reason: String,
     },
     /// Certainly nobody in these grantees can use the key (`KEY_CHECK` is `warn`).
     KeyNotShared {
-        /// Its ARN.
+        /// The ARN of the key.
         key: String,
         /// The grantees; at least one.
         grantees: BTreeSet<Grantee>,

@@ -11,7 +11,7 @@ use crate::model::{
 /// The present state of one image.
 #[derive(Debug, Clone, Copy)]
 pub struct Observed<'a> {
-    /// The image.
+    /// The image as `DescribeImages` showed it.
     pub image: &'a Image,
     /// Who may launch it. Empty is right only without a launch-permission directive.
     pub launch_permissions: &'a LaunchPermissions,

@@ -192,10 +192,9 @@ fn tag_call(
 /// `CloudTrail` leaves out what is too large for a record (`{"omitted": true}`): no retry brings it
 /// back.
 fn recorded(part: &Node<'_>) -> Result<(), Malformed> {
-    let is_omitted = part
-        .get("omitted")?
-        .is_some_and(|omitted| omitted.flag() == Ok(true));
-    if is_omitted {
+    if let Some(omitted) = part.get("omitted")?
+        && omitted.flag() == Ok(true)
+    {
         return Err(part.malformed(format!(
             "CloudTrail left this out of its record, as it was too large, so the images are \
              unknown: {SWEEP} to look at every image"
@@ -220,11 +219,11 @@ fn tag_change(detail: &Node<'_>, event: &Node<'_>) -> Result<Event, Malformed> {
         let arn = resource.string()?;
         // EC2's own image ARNs have no account, those of the tagging API have one: only the id
         // behind "image/" matters.
-        let image = arn
-            .rsplit_once("image/")
-            .and_then(|(_, id)| id.parse().ok());
-        images
-            .push(image.ok_or_else(|| resource.malformed(format!("{arn:?} {NOT_AN_IMAGE_ARN}")))?);
+        let (_, id) = arn.rsplit_once("image/").unwrap_or_default();
+        let Ok(image) = id.parse() else {
+            return Err(resource.malformed(format!("{arn:?} {NOT_AN_IMAGE_ARN}")));
+        };
+        images.push(image);
     }
     if images.is_empty() {
         return Err(missing());
@@ -249,11 +248,13 @@ fn parameter_change(
     context: &DecodeContext<'_>,
 ) -> Result<Event, Malformed> {
     let name = detail.require("name")?.string()?;
-    let below = |path: &str| {
-        name.strip_prefix(path)
-            .is_some_and(|rest| rest.starts_with('/'))
+    let is_policy = if let Some(path) = context.policy_path
+        && let Some(place) = name.strip_prefix(path)
+    {
+        place.starts_with('/')
+    } else {
+        false
     };
-    let is_policy = context.policy_path.is_some_and(below);
     if is_policy || context.allow_list_parameter == Some(name) {
         return Ok(sweep(Trigger::PolicyChange, changed));
     }
@@ -326,7 +327,10 @@ fn look_or_sweep(event: &Node<'_>) -> Result<Event, Malformed> {
         Some(flag) => flag.flag()?,
         None => false,
     };
-    let one: Option<ImageId> = event.get("ImageId")?.map(|id| id.parse()).transpose()?;
+    let one: Option<ImageId> = match event.get("ImageId")? {
+        Some(id) => Some(id.parse()?),
+        None => None,
+    };
     let many = match event.get("ImageIds")? {
         Some(list) => {
             let ids: Result<Vec<ImageId>, Malformed> = list.items()?.map(|id| id.parse()).collect();
@@ -340,7 +344,10 @@ fn look_or_sweep(event: &Node<'_>) -> Result<Event, Malformed> {
     }
     let work = if let Some(sweep) = sweep {
         sweep.only(&["After"])?;
-        let after = sweep.get("After")?.map(|after| after.parse()).transpose()?;
+        let after = match sweep.get("After")? {
+            Some(after) => Some(after.parse()?),
+            None => None,
+        };
         Work::Sweep {
             after,
             also: many,

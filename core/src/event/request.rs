@@ -26,7 +26,7 @@ use crate::{
 /// A request that has been understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// The image to change.
+    /// The one image that it changes.
     pub image: ImageId,
     change: RequestedChange,
 }
@@ -44,7 +44,7 @@ enum RequestedChange {
     ProductCodes(Vec<String>),
 }
 
-/// A value of `Attribute`.
+/// A value of the API's parameter `Attribute`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AttributeName {
     Description,
@@ -491,12 +491,15 @@ fn check_keys(event: &Node<'_>) -> Result<(), Malformed> {
     // A value that is not an object is read again where it is used; an empty one counts as absent.
     let is_object = |node: &Node<'_>| node.object().is_ok();
     for key in ["Description", "ImdsSupport"] {
-        if let Some(node) = event.get(key)?.filter(is_object) {
+        if let Some(node) = event.get(key)?
+            && is_object(&node)
+        {
             node.only(&["Value"])?;
         }
     }
-    let Some(node) = event.get("LaunchPermission")?.filter(is_object) else {
-        return Ok(());
+    let node = match event.get("LaunchPermission")? {
+        Some(node) if is_object(&node) => node,
+        _ => return Ok(()),
     };
     node.only(&["Add", "Remove"])?;
     for side in ["Add", "Remove"] {
@@ -504,8 +507,10 @@ fn check_keys(event: &Node<'_>) -> Result<(), Malformed> {
             continue;
         };
         let Ok(entries) = list.items() else { continue };
-        for entry in entries.filter(is_object) {
-            entry.only(&Kind::ALL.map(|(key, _)| key))?;
+        for entry in entries {
+            if is_object(&entry) {
+                entry.only(&Kind::ALL.map(|(key, _)| key))?;
+            }
         }
     }
     Ok(())

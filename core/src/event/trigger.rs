@@ -14,21 +14,21 @@ use crate::{
 pub enum Event {
     /// The event concerns nothing here.
     Ignored {
-        /// Why not.
+        /// Why not, in words for people.
         reason: String,
     },
     /// The event asks for work.
     Job(Job),
 }
 
-/// Work and its trigger.
+/// The work that an event asks for, and its trigger.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
-    /// The trigger.
+    /// The kind of event that asks for it.
     pub trigger: Trigger,
     /// Whether the event itself asks for a dry run.
     pub dry_run: bool,
-    /// The work.
+    /// The images to look at, or the request to carry out.
     pub work: Work,
 }
 
@@ -75,7 +75,7 @@ pub enum Trigger {
     Cloudtrail,
     /// The tags of an image changed.
     TagChange,
-    /// The clock.
+    /// A schedule of `EventBridge`: the clock.
     Schedule,
     /// A group, a rule or the allow-list changed.
     PolicyChange,
@@ -115,7 +115,7 @@ impl Trigger {
 /// The work of an invocation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Work {
-    /// Look at these images.
+    /// Look at the images that the event names.
     Look {
         /// Each once, in the order of the event; at most [`IMAGE_IDS_MAX`].
         ///
@@ -124,7 +124,7 @@ pub enum Work {
         /// What the event promises of each of them.
         promised: Promised,
     },
-    /// Look at every image.
+    /// Look at every image, in the order of ids.
     Sweep {
         /// The images up to this id are done already.
         after: Option<ImageId>,
@@ -145,7 +145,7 @@ pub enum Work {
 /// A promise only says when to read again; nothing is planned from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Promised {
-    /// Nothing.
+    /// The event promises nothing about its image.
     Nothing,
     /// It was just created: it exists.
     Exists,
@@ -180,7 +180,7 @@ pub enum EventError {
 pub struct DecodeContext<'a> {
     /// `POLICY_PATH`, without a `/` at its end.
     pub policy_path: Option<&'a str>,
-    /// `ALLOWED_GRANTEES_PARAMETER`.
+    /// The name in `ALLOWED_GRANTEES_PARAMETER`, if it is set.
     pub allow_list_parameter: Option<&'a str>,
     /// The partition of this Region.
     pub partition: &'a str,

@@ -15,14 +15,14 @@ pub enum Change {
     Description {
         /// The present description; `None` if unset.
         from: Option<String>,
-        /// The new description.
+        /// The wanted description, as EC2 is to show it.
         to: String,
     },
     /// `ModifyImageAttribute`: IMDS support, irreversible.
     ImdsSupport {
         /// The present value; `None` if unset.
         from: Option<String>,
-        /// The new value.
+        /// The wanted value; EC2 knows only `v2.0`.
         to: ImdsSupport,
     },
     /// `EnableImageDeprecation`, or `DisableImageDeprecation`.
@@ -54,7 +54,7 @@ pub const COPY_MODIFICATIONS_MAX: usize = 500;
 /// A call about one snapshot; EC2 does not take additions and removals in one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyPermissionChange {
-    /// The snapshot.
+    /// The id of the snapshot, `snap-…`.
     pub snapshot: String,
     /// Whether the accounts get the permission or lose it.
     pub direction: Direction,
@@ -65,9 +65,9 @@ pub struct CopyPermissionChange {
 /// To give or to take away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// Give.
+    /// The accounts get the permission.
     Add,
-    /// Take away.
+    /// The accounts lose the permission.
     Remove,
 }
 

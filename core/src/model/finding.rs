@@ -4,18 +4,14 @@ use std::{fmt, str::FromStr};
 
 /// How severe a finding is; `None` is below the lowest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the labels are EC2's own")]
 pub enum Severity {
     /// No finding at all.
     None,
-    /// `informational`
     Informational,
-    /// `low`
     Low,
-    /// `medium`
     Medium,
-    /// `high`
     High,
-    /// `critical`
     Critical,
 }
 

@@ -15,7 +15,7 @@ impl AccountId {
         Self(id.into())
     }
 
-    /// The digits.
+    /// The 12 digits, as AWS writes them.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -50,7 +50,7 @@ impl fmt::Display for AccountId {
 /// Ordered by the bytes of the written form, as an answer lists them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Grantee {
-    /// An AWS account.
+    /// An AWS account, by its 12-digit id.
     Account(AccountId),
     /// An organization, by its ARN.
     Organization(Arc<str>),
@@ -108,9 +108,9 @@ impl fmt::Display for Grantee {
 /// A text that names no grantee, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotAGrantee {
-    /// The text.
+    /// The text as it was written.
     pub text: String,
-    /// Why it names none.
+    /// The rule that it breaks.
     pub reason: NotAGranteeReason,
 }
 
@@ -125,7 +125,7 @@ pub enum NotAGranteeReason {
     OrganizationalUnitArn,
     /// The ARN of an organization's root, which EC2 does not take.
     OrganizationRoot,
-    /// None of the forms.
+    /// It has none of the forms of a grantee.
     OtherForm,
 }
 
@@ -216,11 +216,13 @@ pub fn is_organization_id(text: &str) -> bool {
 /// Whether the text is an organizational unit's id: `ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}`.
 #[must_use]
 pub fn is_unit_id(text: &str) -> bool {
-    text.strip_prefix("ou-")
-        .and_then(|id| id.split_once('-'))
-        .is_some_and(|(root, unit)| {
-            is_lower_alphanumeric(root, 4) && is_lower_alphanumeric(unit, 8)
-        })
+    let Some(id) = text.strip_prefix("ou-") else {
+        return false;
+    };
+    let Some((root, unit)) = id.split_once('-') else {
+        return false;
+    };
+    is_lower_alphanumeric(root, 4) && is_lower_alphanumeric(unit, 8)
 }
 
 fn is_lower_alphanumeric(text: &str, at_least: usize) -> bool {
@@ -241,10 +243,8 @@ fn organizations_resource(arn: &str) -> Option<&str> {
         parts.next()?,
     ];
     let is_partition = |text: &str| {
-        text.strip_prefix("aws").is_some_and(|rest| {
-            rest.bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
-        })
+        let mut bytes = text.bytes();
+        text.starts_with("aws") && bytes.all(|byte| byte.is_ascii_lowercase() || byte == b'-')
     };
     match head {
         ["arn", partition, "organizations", "", account]
@@ -269,7 +269,7 @@ impl OrganizationArn {
         Grantee::Organization(self.arn.clone())
     }
 
-    /// The id, `o-…`.
+    /// The organization's id, the last part of its ARN.
     #[must_use]
     pub fn id(&self) -> &str {
         self.arn.rsplit('/').next().unwrap_or_default()
@@ -278,7 +278,7 @@ impl OrganizationArn {
     /// The unit `ou-…` of this organization as a grantee. The id must be well-formed, see [`is_unit_id`].
     #[must_use]
     pub fn unit(&self, unit: &str) -> Grantee {
-        let account = self.arn.rsplit_once(':').map_or("", |(head, _)| head);
+        let (account, _) = self.arn.rsplit_once(':').unwrap_or_default();
         Grantee::OrganizationalUnit(format!("{account}:ou/{}/{unit}", self.id()).into())
     }
 }

@@ -135,7 +135,7 @@ pub struct RootDevice {
 /// When EC2 deprecates an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum DeprecationTime {
-    /// Never.
+    /// EC2 never deprecates the image.
     #[default]
     Never,
     /// At this time, in EC2's text and as a value.
@@ -145,7 +145,7 @@ pub enum DeprecationTime {
 }
 
 impl DeprecationTime {
-    /// Reads EC2's text.
+    /// Reads `DeprecationTime` of an answer of EC2.
     #[must_use]
     pub fn read(text: &str) -> Self {
         match text.parse() {
@@ -168,7 +168,7 @@ impl DeprecationTime {
 /// own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// Its id.
+    /// Its id: `ami-` and 8 or 17 hexadecimal digits.
     pub id: ImageId,
     /// The account that owns it: this account, since only own images are asked for.
     pub owner: AccountId,
@@ -182,7 +182,7 @@ pub struct Image {
     pub creation_date: Option<String>,
     /// The image it was copied or made from.
     pub source_image_id: Option<String>,
-    /// `x86_64`, `arm64`, …
+    /// EC2's name of the processors: `x86_64`, `arm64`, …
     pub architecture: Option<String>,
     /// Whether `all` may launch it.
     pub public: bool,
@@ -192,17 +192,17 @@ pub struct Image {
     pub deprecation_time: DeprecationTime,
     /// Its tags, as they are now.
     pub tags: BTreeMap<String, String>,
-    /// Its product codes.
+    /// Its codes of AWS Marketplace: with one it cannot be public.
     pub product_codes: Vec<String>,
     /// The keys of its watermarks, `ACCOUNT:name`.
     pub watermarks: Vec<String>,
     /// The result of Amazon Inspector's scan.
     pub scan: Scan,
-    /// Its EBS block devices.
+    /// The EBS volumes that its block device mappings show.
     pub devices: Vec<EbsDevice>,
     /// The names of devices of which EC2 says neither EBS nor instance store.
     pub unclear_devices: Vec<String>,
-    /// Its root device.
+    /// The device from which its instances start.
     pub root_device: RootDevice,
 }
 
@@ -264,7 +264,7 @@ pub enum ImdsSupport {
 }
 
 impl ImdsSupport {
-    /// EC2's name for it.
+    /// The value of `imdsSupport` in EC2's API.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -11,14 +11,11 @@ use super::{
 
 /// The subject of a change or a refusal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names are EC2's own")]
 pub enum Attribute {
-    /// `launchPermission`
     LaunchPermission,
-    /// `description`
     Description,
-    /// `imdsSupport`
     ImdsSupport,
-    /// `deprecationTime`
     DeprecationTime,
     /// `createVolumePermission` of the image's snapshots
     CreateVolumePermission,
@@ -99,7 +96,7 @@ refusal_codes! {
     CopierNotAllowed = "copier-not-allowed",
     /// `SHARED_TAGS` does not cover a shared tag that would be written.
     SharedTagNotAllowed = "shared-tag-not-allowed",
-    /// More removals than `MAX_REMOVALS`.
+    /// More grantees would lose access than `MAX_REMOVALS` allows.
     TooManyRemovals = "too-many-removals",
     /// A directive that does not parse or is not possible.
     InvalidDirective = "invalid-directive",
@@ -114,7 +111,7 @@ refusal_codes! {
 /// The decision itself (`decide`) holds no prose.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ground {
-    /// `ALLOW_PUBLIC` is not `true`.
+    /// The image would become public, and `ALLOW_PUBLIC` is not `true`.
     #[error(
         "ALLOW_PUBLIC is not \"true\", so no image may become public here. Share with accounts or \
          organizations, or ask the team that deploys ami-warden to allow public images."
@@ -125,13 +122,13 @@ pub enum Ground {
         "The volume {0} is encrypted, and EC2 makes no image with an encrypted volume public. {REBUILD}"
     )]
     EncryptedVolume(String),
-    /// A snapshot is encrypted.
+    /// A snapshot of the image is encrypted.
     #[error(
         "{snapshot} ({device}) is encrypted, and EC2 makes no image with an encrypted snapshot \
          public. {REBUILD}"
     )]
     EncryptedSnapshot {
-        /// The snapshot's id.
+        /// The id of the snapshot, `snap-…`.
         snapshot: String,
         /// The device it is mapped to.
         device: String,
@@ -142,7 +139,7 @@ pub enum Ground {
          encrypted. Copy the image, so that its snapshots are yours, and share the copy."
     )]
     SnapshotHidden {
-        /// The snapshot's id.
+        /// The id of the snapshot, `snap-…`.
         snapshot: String,
         /// The device it is mapped to.
         device: String,
@@ -153,7 +150,7 @@ pub enum Ground {
          cannot be public. Check it with describe-snapshots, then tag the image again."
     )]
     EncryptionUnstated {
-        /// The snapshot's id.
+        /// The id of the snapshot, `snap-…`.
         snapshot: String,
         /// The device it is mapped to.
         device: String,
@@ -196,9 +193,9 @@ pub enum Ground {
          images. Publish a newer image, or cancel the deprecation first."
     )]
     Deprecated {
-        /// The image.
+        /// The image: the resource at fault.
         image: ImageId,
-        /// The day, `2026-11-26`.
+        /// The day of the deprecation, for example `2026-11-26`.
         since: String,
     },
     /// The deprecation time cannot be read.
@@ -207,9 +204,9 @@ pub enum Ground {
          with enable-image-deprecation."
     )]
     DeprecationUnreadable {
-        /// The image.
+        /// The image: the resource at fault.
         image: ImageId,
-        /// EC2's text.
+        /// EC2's text, which is not a time.
         time: String,
     },
     /// AWS Backup or Data Lifecycle Manager made the image.
@@ -219,7 +216,7 @@ pub enum Ground {
          that deploys ami-warden to set SHARE_BACKUPS."
     )]
     BackupImage {
-        /// The service.
+        /// AWS Backup or Data Lifecycle Manager.
         service: &'static str,
         /// The tag that shows it.
         tag: String,
@@ -232,7 +229,7 @@ pub enum Ground {
     FindingSeverity {
         /// The highest severity of the scan.
         found: Severity,
-        /// The setting.
+        /// The highest that `MAX_FINDING_SEVERITY` allows.
         limit: Severity,
     },
     /// The image has no scan result.
@@ -247,7 +244,7 @@ pub enum Ground {
          image. Copy the image with a customer managed key, and share the copy."
     )]
     AwsManagedKey {
-        /// The snapshot's id.
+        /// The id of the snapshot, `snap-…`.
         snapshot: String,
     },
     /// The key of a snapshot is in a state in which nobody can use it.
@@ -256,7 +253,7 @@ pub enum Ground {
          the image with another key."
     )]
     KeyUnusable {
-        /// The key's ARN.
+        /// The ARN of the KMS key.
         key: String,
         /// KMS's name for the state, for example `PendingDeletion`.
         state: String,
@@ -264,7 +261,7 @@ pub enum Ground {
     /// No policy and no grant of the keys could reach the grantee.
     #[error("{}", key_not_shared(.grantee, .keys))]
     KeyNotShared {
-        /// The grantee.
+        /// The grantee that would be added.
         grantee: Grantee,
         /// The ARNs of the keys; at least one.
         keys: Vec<String>,
@@ -293,7 +290,7 @@ pub enum Ground {
          Delete the directive, or ask the team that deploys ami-warden to allow the key."
     )]
     SharedTagNotAllowed {
-        /// The key behind `ec2:SharedTag/`.
+        /// The part of the key behind `ec2:SharedTag/`.
         key: String,
     },
     /// More removals than the limit.
@@ -303,11 +300,11 @@ pub enum Ground {
          ami-warden to raise the limit."
     )]
     TooManyRemovals {
-        /// The image.
+        /// The image: the resource at fault.
         image: ImageId,
-        /// The removals.
+        /// The grantees that would lose access.
         count: usize,
-        /// The setting.
+        /// The most that `MAX_REMOVALS` allows.
         limit: usize,
     },
     /// A directive that does not parse or is not possible.
@@ -325,12 +322,12 @@ pub enum Ground {
          the image. Take ProductCodes out of the request."
     )]
     NotSupported {
-        /// The image.
+        /// The image: the resource at fault.
         image: ImageId,
         /// The codes, separated by commas.
         codes: String,
     },
-    /// EC2 rejected the call.
+    /// EC2 rejected the call, and trying again does not help.
     #[error("{}", .0.sentence())]
     Ec2Refused(Box<Ec2Refusal>),
 }
@@ -351,13 +348,13 @@ fn key_not_shared(grantee: &Grantee, keys: &[String]) -> String {
 /// EC2's own word against a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ec2Refusal {
-    /// The image.
+    /// The image that the call was about.
     pub image: ImageId,
     /// The API's name for the call.
     pub operation: &'static str,
-    /// EC2's code.
+    /// EC2's error code, for example `OperationNotPermitted`.
     pub code: String,
-    /// EC2's text, for people.
+    /// EC2's text, for people: no decision reads it.
     pub message: String,
     /// Whether EC2 refused `all` on a ground that no guardrail knows.
     pub new_ground: bool,
@@ -427,7 +424,7 @@ impl Ground {
         }
     }
 
-    /// The resource at fault.
+    /// The resource at fault: an image, a snapshot, a key, a tag or a grantee.
     #[must_use]
     pub fn resource(&self) -> String {
         match self {
@@ -465,7 +462,7 @@ impl Ground {
 pub struct Refusal {
     /// The attribute that stays as it is.
     pub attribute: Attribute,
-    /// The rule against it.
+    /// The rule that forbids it, with its values.
     pub ground: Ground,
 }
 
@@ -476,7 +473,7 @@ impl Refusal {
         Self { attribute, ground }
     }
 
-    /// The code, for machines.
+    /// The code by which programs tell refusals apart.
     #[must_use]
     pub fn code(&self) -> RefusalCode {
         self.ground.code()

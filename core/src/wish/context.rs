@@ -6,7 +6,7 @@ use crate::model::grantee::OrganizationArn;
 /// The policy, your organization and the image's partition.
 #[derive(Debug, Clone, Copy)]
 pub struct WishContext<'a> {
-    /// Groups and rules.
+    /// The groups and rules below `POLICY_PATH`.
     pub policy: &'a Policy,
     /// Your organization, which completes short forms.
     pub organization: Option<&'a OrganizationArn>,

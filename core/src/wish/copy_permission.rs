@@ -18,7 +18,7 @@ pub struct CopyPermissionValue {
 /// A copy-permission value that does not parse or is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CopyPermissionError {
-    /// `=` at the beginning.
+    /// `=` at the beginning, which would remove everybody else.
     #[error(
         "\"=\" is not possible in a copy permission, since another image may share the snapshot; \
          name the accounts to remove with \"-\""
@@ -31,9 +31,9 @@ pub enum CopyPermissionError {
         not_an_account(.item, .grantee)
     )]
     NotAnAccount {
-        /// The item.
+        /// The item as it was written.
         item: String,
-        /// The grantee.
+        /// The grantee that it stands for.
         grantee: Grantee,
     },
     /// An item does not parse.
@@ -57,7 +57,7 @@ fn not_an_account(item: &str, grantee: &Grantee) -> String {
 pub struct CopyPermissionWish {
     /// To be given the permission.
     pub add: CopyPermissions,
-    /// To lose it.
+    /// To lose the permission, if they have it.
     pub remove: CopyPermissions,
 }
 

@@ -1,4 +1,4 @@
-//! The grammar of `deprecate-at`.
+//! The grammar of the directive `deprecate-at`.
 
 use std::str::FromStr;
 
@@ -9,7 +9,7 @@ use crate::model::image::Image;
 /// A value of the directive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeprecateAt {
-    /// `-`: never.
+    /// `-`: EC2 is never to deprecate the image.
     Never,
     /// A date or a time.
     At(DateTime<Utc>),
@@ -20,7 +20,7 @@ pub enum DeprecateAt {
 /// When EC2 is to deprecate the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeprecationWish {
-    /// Never.
+    /// Never: a present deprecation is cancelled.
     Never,
     /// At this time, by the minute.
     At(DateTime<Utc>),
@@ -29,7 +29,7 @@ pub enum DeprecationWish {
 /// A value that does not parse or is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeprecateAtError {
-    /// None of the forms.
+    /// It has none of the forms of a time.
     #[error(
         "{0:?} is not a time: expected 2027-06-30, 2027-06-30T12:00:00Z, 180d (days after the \
          image's creation) or - (never)"
@@ -41,9 +41,9 @@ pub enum DeprecateAtError {
          read; name a date"
     )]
     NoCreationDate {
-        /// The days.
+        /// The days after creation that were asked for.
         days: u32,
-        /// EC2's text.
+        /// The creation date in EC2's text.
         date: String,
     },
     /// The days lead out of the calendar.

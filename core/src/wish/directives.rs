@@ -31,7 +31,7 @@ const DIRECTIVES: &str = "launch-permission, launch-permission:ANYTHING, descrip
 /// One wish as its author wrote it, for people who ask why an image is as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directive {
-    /// Its attribute.
+    /// The attribute that it is about.
     pub attribute: Attribute,
     /// Its value as stated, before placeholders and groups.
     pub value: String,
@@ -46,7 +46,7 @@ pub struct Directives {
     pub launch_permission: Option<LaunchPermissionWish>,
     /// The description, placeholders filled in.
     pub description: Option<String>,
-    /// The IMDS support.
+    /// `v2.0`, EC2's only value, if it is asked for.
     pub imds_support: Option<ImdsSupport>,
     /// When EC2 is to deprecate the image.
     pub deprecation: Option<DeprecationWish>,
@@ -72,8 +72,9 @@ impl Directives {
         let rules = context.policy.matching(image);
         directives.read_launch_permission(image, tags, &rules, context);
         directives.read_copy_permission(image, tags, &rules, context);
-        let own_or_rule = |own: &Option<Statement>, of: fn(&Rule) -> Option<&String>| {
-            own.clone().or_else(|| first_stating(&rules, of))
+        let own_or_rule = |own: &Option<Statement>, of: fn(&Rule) -> Option<&String>| match own {
+            Some(own) => Some(own.clone()),
+            None => first_stating(&rules, of),
         };
         if let Some(statement) = own_or_rule(&tags.description, |rule| rule.description.as_ref()) {
             directives.description = directives.read(&Attribute::Description, statement, |text| {
@@ -111,8 +112,8 @@ impl Directives {
         let directive = self
             .stated
             .iter()
-            .find(|directive| directive.attribute == *attribute);
-        directive.and_then(|directive| directive.sources.first())
+            .find(|directive| directive.attribute == *attribute)?;
+        directive.sources.first()
     }
 
     fn read_launch_permission(
@@ -129,11 +130,12 @@ impl Directives {
             return;
         }
         self.state(Attribute::LaunchPermission, &statements);
-        let wish = LaunchPermissionValue::read(&statements).and_then(|value| match value {
-            Some(value) => value.resolve(&context.names(), &image.owner).map(Some),
-            None => Ok(None),
-        });
-        self.launch_permission = self.keep(&Attribute::LaunchPermission, wish).flatten();
+        let wish = match LaunchPermissionValue::read(&statements) {
+            Ok(Some(value)) => value.resolve(&context.names(), &image.owner),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        self.launch_permission = self.keep(&Attribute::LaunchPermission, wish);
     }
 
     fn read_copy_permission(
@@ -150,26 +152,25 @@ impl Directives {
             return;
         }
         self.state(Attribute::CreateVolumePermission, &statements);
-        let wish = CopyPermissionValue::read(&statements).and_then(|value| match value {
-            Some(value) => value.resolve(&context.names(), &image.owner).map(Some),
-            None => Ok(None),
-        });
-        self.copy_permission = self
-            .keep(&Attribute::CreateVolumePermission, wish)
-            .flatten();
+        let wish = match CopyPermissionValue::read(&statements) {
+            Ok(Some(value)) => value.resolve(&context.names(), &image.owner),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        self.copy_permission = self.keep(&Attribute::CreateVolumePermission, wish);
     }
 
     fn read_shared_tags(&mut self, image: &Image, tags: &DirectiveTags, rules: &[&Rule]) {
         let mut keys: BTreeSet<&String> = tags.shared_tags.keys().collect();
-        keys.extend(rules.iter().flat_map(|rule| rule.shared_tags.keys()));
+        for rule in rules {
+            keys.extend(rule.shared_tags.keys());
+        }
         for key in keys {
-            let by_rule = || {
-                rules.iter().find_map(|rule| {
-                    let value = stated(rule.shared_tags.get(key))?;
-                    Some(rule.statement(value))
-                })
+            let statement = match tags.shared_tags.get(key) {
+                Some(own) => Some(own.clone()),
+                None => first_stating(rules, |rule| rule.shared_tags.get(key)),
             };
-            let Some(statement) = tags.shared_tags.get(key).cloned().or_else(by_rule) else {
+            let Some(statement) = statement else {
                 continue;
             };
             let attribute = Attribute::SharedTag(key.clone());
@@ -276,11 +277,13 @@ fn own_or_first(own: &[Statement], rule: impl FnOnce() -> Option<Statement>) -> 
 }
 
 /// The statement of the first rule that states the attribute.
-fn first_stating(rules: &[&Rule], of: fn(&Rule) -> Option<&String>) -> Option<Statement> {
-    rules.iter().find_map(|rule| {
-        let value = stated(of(rule))?;
-        Some(rule.statement(value))
-    })
+fn first_stating(rules: &[&Rule], of: impl Fn(&Rule) -> Option<&String>) -> Option<Statement> {
+    for rule in rules {
+        if let Some(value) = stated(of(rule)) {
+            return Some(rule.statement(value));
+        }
+    }
+    None
 }
 
 #[cfg(test)]

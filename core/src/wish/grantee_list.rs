@@ -10,25 +10,25 @@ use crate::model::grantee::{Grantee, LaunchPermissions, OrganizationArn};
 /// An item of a list, with its group or short form still to be looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Whether it removes.
+    /// Whether it begins with `-`, and so removes.
     pub removes: bool,
     name: GranteeName,
     /// As it was written, for error messages.
     pub text: String,
-    /// Its author.
+    /// The tag, rule or request that it comes from.
     pub source: Source,
 }
 
 /// An item that does not parse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadItem {
-    /// `=` behind the beginning.
+    /// `=` in another place than the beginning.
     #[error("{0:?} is not possible here: \"=\" stands only at the very beginning")]
     MisplacedEquals(String),
-    /// A lone `-`.
+    /// A `-` without a grantee behind it.
     #[error("{0:?} names nobody: write the grantee right behind the \"-\"")]
     NamesNobody(String),
-    /// More than one `-`.
+    /// An item that begins with several `-`.
     #[error("{0:?} begins with more than one \"-\": a single one removes a grantee")]
     SecondMinus(String),
     /// Not the name of a grantee.
@@ -100,21 +100,21 @@ pub enum Unresolved {
         subject(.item, .grantee)
     )]
     OtherPartition {
-        /// The item.
+        /// The item as it was written.
         item: String,
-        /// The grantee.
+        /// The grantee that it stands for.
         grantee: Grantee,
-        /// The grantee's partition.
+        /// The partition in the grantee's ARN.
         theirs: String,
-        /// The image's partition.
+        /// The partition of the image's Region.
         own: String,
     },
     /// The same grantee is added and removed.
     #[error("{item:?}: {grantee} is both added and removed; delete one of the two")]
     Both {
-        /// The later item.
+        /// The later item of the two.
         item: String,
-        /// The grantee.
+        /// The grantee that it stands for.
         grantee: Grantee,
     },
 }
@@ -131,9 +131,9 @@ fn subject(item: &str, grantee: &Grantee) -> String {
 /// Grantees to add and to remove; none is in both.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolved {
-    /// To add.
+    /// Those to add, whether or not they have access.
     pub add: LaunchPermissions,
-    /// To remove.
+    /// Those to remove, whether or not they have access.
     pub remove: LaunchPermissions,
 }
 

@@ -16,7 +16,7 @@ pub fn items(list: &str) -> impl Iterator<Item = &str> {
 /// One grantee, or group of grantees, as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GranteeName {
-    /// Written in full.
+    /// A grantee that is written in full.
     Grantee(Grantee),
     /// `o-…`: your organization completes it.
     ShortOrganization(String),
@@ -43,7 +43,7 @@ pub enum BadName {
         "{0:?} is not the id of an organization (o- and 10 to 32 lower-case letters or digits)"
     )]
     Organization(String),
-    /// Anything else.
+    /// A text of none of these forms.
     #[error("{}", .0.explain(&format!(
         "{GRANTEE_FORMS}, \"o-…\", \"ou-…\", or \"@\" and the name of a group"
     )))]
@@ -96,7 +96,7 @@ impl FromStr for GranteeName {
 /// A name with its short form completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Completed {
-    /// One grantee.
+    /// One grantee, by its full name.
     Grantee(Grantee),
     /// A group, by its name: the policy defines it.
     Group(String),
@@ -105,7 +105,7 @@ pub enum Completed {
 /// A short form that nothing completes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Incomplete {
-    /// The setting is missing.
+    /// `ORGANIZATION_ARN` is not set, so nothing completes it.
     #[error(
         "{0:?} is a short form, and ORGANIZATION_ARN is not set, so nothing completes it; write \
          the whole ARN, or set ORGANIZATION_ARN"
@@ -117,7 +117,7 @@ pub enum Incomplete {
          another organization"
     )]
     OtherOrganization {
-        /// The id as written.
+        /// The organization's id as it was written.
         id: String,
         /// The id of your organization.
         own: String,

@@ -60,19 +60,19 @@ pub enum GroupError {
          it, or correct the name"
     )]
     Unknown {
-        /// The group.
+        /// The group's name, without the `@`.
         name: String,
-        /// `POLICY_PATH`.
+        /// The path of the policy, from `POLICY_PATH`.
         path: String,
     },
-    /// The group is broken.
+    /// The group exists, and its list is broken.
     #[error("the group \"@{name}\" ({path}/groups/{name}) is broken: {fault}")]
     Broken {
-        /// The group.
+        /// The group's name, without the `@`.
         name: String,
-        /// `POLICY_PATH`.
+        /// The path of the policy, from `POLICY_PATH`.
         path: String,
-        /// The reason.
+        /// The fault that breaks the group.
         fault: GroupFault,
     },
 }
@@ -189,7 +189,10 @@ impl Groups {
         }
         while let Some(place) = ready.pop() {
             let broken = self.list.get(place).and_then(Group::blame);
-            for user in users.get(place).into_iter().flatten() {
+            let Some(users) = users.get(place) else {
+                continue;
+            };
+            for user in users {
                 if let (Some(group), Some(fault)) = (self.list.get_mut(*user), &broken) {
                     group.fault.get_or_insert_with(|| fault.clone());
                 }
@@ -208,12 +211,10 @@ impl Groups {
     fn mark_cycles(&mut self, open: &[usize]) {
         let waits = |place: usize| open.get(place).is_some_and(|open| *open > 0);
         for start in 0..self.list.len() {
-            if !waits(start)
-                || self
-                    .list
-                    .get(start)
-                    .is_none_or(|group| group.fault.is_some())
-            {
+            let Some(group) = self.list.get(start) else {
+                continue;
+            };
+            if group.fault.is_some() || !waits(start) {
                 continue;
             }
             // Follow the first waiting group of each; the walk ends in a cycle or at a marked group.
@@ -226,20 +227,14 @@ impl Groups {
                     cycle_begins = Some(*step);
                     break;
                 }
-                if self
-                    .list
-                    .get(place)
-                    .is_none_or(|group| group.fault.is_some())
-                {
-                    walk.push(place);
-                    break;
-                }
                 steps.insert(place, walk.len());
                 walk.push(place);
-                next = self
-                    .list
-                    .get(place)
-                    .and_then(|group| group.inner.iter().copied().find(|inner| waits(*inner)));
+                next = match self.list.get(place) {
+                    Some(group) if group.fault.is_none() => {
+                        group.inner.iter().copied().find(|inner| waits(*inner))
+                    }
+                    _ => None,
+                };
             }
             self.mark_walk(&walk, cycle_begins);
         }
@@ -259,8 +254,8 @@ impl Groups {
                 let from = step - begins;
                 let shown = cycle.len().min(NAMES_IN_MESSAGE_MAX);
                 let around = cycle.iter().cycle().skip(from).take(shown);
-                let names = around.map(|place| name(&self.list, *place)).collect();
-                GroupFault::Cycle(path_of(names, shown < cycle.len()))
+                let names: Vec<String> = around.map(|place| name(&self.list, *place)).collect();
+                GroupFault::Cycle(path_of(&names, shown < cycle.len()))
             } else if let Some(used) = walk.get(step + 1) {
                 GroupFault::BrokenGroup(name(&self.list, *used))
             } else {
@@ -274,23 +269,14 @@ impl Groups {
 }
 
 /// `@a → @b → @a`, shortened in the middle.
-fn path_of(names: Vec<String>, shortened: bool) -> String {
-    let first = names.first().cloned();
-    let gap = shortened.then(|| "…".to_owned());
-    let at = |name: String| {
-        if name == "…" {
-            name
-        } else {
-            format!("@{name}")
-        }
-    };
-    names
-        .into_iter()
-        .chain(gap)
-        .chain(first)
-        .map(at)
-        .collect::<Vec<_>>()
-        .join(" → ")
+fn path_of(names: &[String], shortened: bool) -> String {
+    let mut steps: Vec<String> = names.iter().map(|name| format!("@{name}")).collect();
+    let first = steps.first().cloned();
+    if shortened {
+        steps.push("…".to_owned());
+    }
+    steps.extend(first);
+    steps.join(" → ")
 }
 
 impl Group {

@@ -16,7 +16,7 @@ pub struct LaunchPermissionValue {
 /// A launch-permission value that does not parse or is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LaunchPermissionError {
-    /// `-` together with `=`.
+    /// A `-` item in a list that begins with `=`.
     #[error(
         "{0:?} does not go together with \"=\": a list with \"=\" already removes everybody else; \
          take one of them out"
@@ -37,9 +37,9 @@ pub enum LaunchPermissionWish {
     Exactly(LaunchPermissions),
     /// These in, those out; everybody else keeps access. No grantee is in both.
     Edit {
-        /// To be let in.
+        /// Grantees that are to be let in.
         add: LaunchPermissions,
-        /// To be kept out.
+        /// Grantees that are to be kept out.
         remove: LaunchPermissions,
     },
 }

@@ -24,9 +24,9 @@ use crate::model::{grantee::OrganizationArn, image::Image};
 /// A parameter as Parameter Store shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredParameter {
-    /// Its full name.
+    /// Its full name, path included.
     pub name: String,
-    /// Its value.
+    /// Its value, as far as its type can be used.
     pub value: StoredValue,
     /// When it was changed last.
     pub modified: Option<DateTime<Utc>>,
@@ -38,7 +38,7 @@ pub struct StoredParameter {
 pub struct PolicyError {
     /// The name of the parameter.
     pub parameter: String,
-    /// Its fault.
+    /// The reason why it cannot be used.
     pub fault: PolicyFault,
 }
 
@@ -154,14 +154,12 @@ impl Sorted {
                 .strip_prefix(path)
                 .and_then(|name| name.strip_prefix('/'));
             let place = place.unwrap_or_default().to_owned();
-            let named = place
-                .split_once('/')
-                .filter(|(_, name)| is_group_name(name));
-            match (place.as_str(), named) {
-                ("rules", _) | (_, Some(("rules", _))) => {
+            let (folder, name) = place.split_once('/').unwrap_or((&place, ""));
+            match folder {
+                "rules" if place == "rules" || is_group_name(name) => {
                     sorted.rules.insert(place, parameter);
                 }
-                (_, Some(("groups", name))) => {
+                "groups" if is_group_name(name) => {
                     sorted.groups.insert(name.to_owned(), parameter.value);
                 }
                 _ => sorted.unused.push(parameter.name),

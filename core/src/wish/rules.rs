@@ -141,9 +141,7 @@ fn explain(json: &str, error: &serde_json::Error) -> String {
     }
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
-    let problem = text
-        .rsplit_once(" at line ")
-        .map_or(text.as_str(), |(problem, _)| problem);
+    let (problem, _) = text.rsplit_once(" at line ").unwrap_or((&text, ""));
     let message = match error.classify() {
         Category::Eof => "the text ends too early: a quote or bracket is not closed".to_owned(),
         // The only data that the reader refuses is a key twice, in our own words.
@@ -165,10 +163,10 @@ fn read_rule(node: &Node<'_>, unnamed: &str) -> Result<Rule, Malformed> {
     refuse_null(&matches)?;
     let mut rule = Rule {
         name,
-        name_patterns: matches
-            .get("Name")?
-            .map(|node| read_patterns(&node))
-            .transpose()?,
+        name_patterns: match matches.get("Name")? {
+            Some(patterns) => Some(read_patterns(&patterns)?),
+            None => None,
+        },
         tag_patterns: BTreeMap::new(),
         launch_permission: string(node, "LaunchPermission")?,
         description: string(node, "Description")?,

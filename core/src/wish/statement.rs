@@ -38,16 +38,16 @@ impl Source {
 /// A stated value, not read yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// Its author.
+    /// The tag, rule or request that states it.
     pub source: Source,
-    /// Its text.
+    /// The text as its author wrote it.
     pub value: String,
 }
 
 /// A statement that is not carried out, and the error in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadStatement<E> {
-    /// Its author.
+    /// The tag, rule or request that states it.
     pub source: Source,
     /// The error, which names the item.
     pub error: E,

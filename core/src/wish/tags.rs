@@ -7,7 +7,7 @@ use super::statement::{Source, Statement};
 /// Whether an image is held: left alone, whatever its other tags and the rules say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Hold {
-    /// No.
+    /// No tag holds the image.
     #[default]
     No,
     /// The tag `hold` has a value.

@@ -28,10 +28,10 @@ enum Part<'a> {
 /// A template that cannot be read or filled, or a text that EC2 does not take.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A closing brace alone.
+    /// A `}` without a `{` before it.
     #[error("{0:?} has a }} without a {{ before it; placeholders are {PLACEHOLDERS}")]
     Unopened(String),
-    /// An opening brace alone.
+    /// A `{` without a `}` after it.
     #[error("{0:?} has a {{ without a }} after it; placeholders are {PLACEHOLDERS}")]
     Unclosed(String),
     /// A tag that another account may have written.
@@ -41,7 +41,7 @@ pub enum TemplateError {
         .0.escape_debug()
     )]
     SharedTag(String),
-    /// Not a placeholder.
+    /// A name in braces that is not a placeholder.
     #[error("{{{}}} is not a placeholder; there are {PLACEHOLDERS}", .0.escape_debug())]
     Unknown(String),
     /// The image has no such value.
@@ -62,7 +62,7 @@ pub enum TemplateError {
          only: replace it"
     )]
     NotAscii {
-        /// The description.
+        /// The description, placeholders filled in.
         text: String,
         /// The first character at fault.
         character: char,
@@ -70,11 +70,11 @@ pub enum TemplateError {
     /// The text is too long.
     #[error("the {what} has {length} characters, and EC2 takes at most {max}: shorten it")]
     TooLong {
-        /// `description` or `shared tag`.
+        /// The kind of text: `description` or `shared tag`.
         what: &'static str,
         /// Its length in characters.
         length: usize,
-        /// EC2's limit.
+        /// EC2's limit, in characters too.
         max: usize,
     },
 }

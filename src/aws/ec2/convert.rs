@@ -10,7 +10,10 @@ use aws_sdk_ec2::types::{
     PermissionGroup, ScanResults, SeverityLabel,
 };
 
-use crate::act::{call_error::CallError, ports::Described};
+use crate::{
+    act::{call_error::CallError, ports::Described},
+    aws::filled,
+};
 
 /// The name of a product code, watermark or device without one. It still counts.
 const UNKNOWN: &str = "unknown";
@@ -52,8 +55,10 @@ pub(super) fn described(image: types::Image) -> Described {
 
 fn read_image(id: ImageId, image: types::Image) -> Result<Image, BadAnswer> {
     let owner = filled(image.owner_id).ok_or(BadAnswer::Missing("OwnerId"))?;
-    let state = image.state.filter(|state| !state.as_str().is_empty());
-    let state = state.ok_or(BadAnswer::Missing("State"))?;
+    let state = match image.state {
+        Some(state) if !state.as_str().is_empty() => state,
+        _ => return Err(BadAnswer::Missing("State")),
+    };
     let mut read = Image::new(id, AccountId::from_aws(&owner));
     read.state = state.as_str().into();
     read.name = image.name;
@@ -91,10 +96,6 @@ fn read_image(id: ImageId, image: types::Image) -> Result<Image, BadAnswer> {
         name: image.root_device_name,
     };
     Ok(read)
-}
-
-fn filled(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
 }
 
 fn name_or_unknown(name: Option<String>) -> String {

@@ -17,7 +17,7 @@ use crate::{
         call_error::CallError,
         ports::{Described, Ec2, Listing, Page, Which},
     },
-    aws::error::call_error,
+    aws::{error::call_error, filled},
 };
 
 impl<Access> Ec2Client<Access> {
@@ -51,7 +51,7 @@ impl<Access> Ec2 for Ec2Client<Access> {
         let items = images.map(convert::described).collect();
         Ok(Page {
             items,
-            next: next_page(answer.next_token),
+            next: filled(answer.next_token),
         })
     }
 
@@ -80,7 +80,7 @@ impl<Access> Ec2 for Ec2Client<Access> {
         }
         Ok(Page {
             items,
-            next: next_page(answer.next_token),
+            next: filled(answer.next_token),
         })
     }
 
@@ -128,7 +128,7 @@ impl<Access> Ec2 for Ec2Client<Access> {
         }
         Ok(Page {
             items,
-            next: next_page(answer.next_token),
+            next: filled(answer.next_token),
         })
     }
 
@@ -172,9 +172,4 @@ fn filter(name: &str, values: impl IntoIterator<Item = String>) -> Filter {
         .name(name)
         .set_values(Some(values.into_iter().collect()))
         .build()
-}
-
-/// EC2 writes an empty token where there is no further page.
-fn next_page(token: Option<String>) -> Option<String> {
-    token.filter(|token| !token.is_empty())
 }

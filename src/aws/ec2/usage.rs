@@ -14,7 +14,10 @@ use crate::{
         call_error::CallError,
         ports::{Page, ReportState, UsageEntry, UsageReport, UsageReports},
     },
-    aws::error::{call_error, incomplete},
+    aws::{
+        error::{call_error, incomplete},
+        filled,
+    },
 };
 
 /// The types of resources that a report is about.
@@ -67,7 +70,7 @@ impl UsageReports for UsageReportsClient {
         let items = reports.filter_map(read_report).collect();
         Ok(Page {
             items,
-            next: next_page(answer.next_token),
+            next: filled(answer.next_token),
         })
     }
 
@@ -87,7 +90,7 @@ impl UsageReports for UsageReportsClient {
         }
         Ok(Page {
             items,
-            next: next_page(answer.next_token),
+            next: filled(answer.next_token),
         })
     }
 }
@@ -128,9 +131,4 @@ fn read_entry(entry: types::ImageUsageReportEntry) -> Option<UsageEntry> {
         resource_type: entry.resource_type?,
         count: entry.usage_count?.try_into().ok()?,
     })
-}
-
-/// EC2 writes an empty token where there is no further page.
-fn next_page(token: Option<String>) -> Option<String> {
-    token.filter(|token| !token.is_empty())
 }
