@@ -374,3 +374,6 @@ fn too_early(id: ImageId, seen: Seen, early: Early) -> Seen {
         },
     )
 }
+
+#[cfg(test)]
+mod tests;
