@@ -25,6 +25,10 @@ pub(super) struct State {
     pub(super) images: BTreeMap<ImageId, Described>,
     /// The launch permissions of every image.
     pub(super) launch: LaunchPermissions,
+    /// The copy permissions of each snapshot.
+    pub(super) copy: BTreeMap<String, CopyPermissions>,
+    /// Whether block public access is on.
+    pub(super) block: Option<bool>,
     pub(super) calls: Vec<String>,
 }
 
@@ -174,13 +178,14 @@ impl Ec2 for Script<'_> {
         })
     }
 
-    async fn copy_permissions(&self, _: &str) -> Result<CopyPermissions, CallError> {
-        panic!("no script reads copy permissions")
+    async fn copy_permissions(&self, snapshot: &str) -> Result<CopyPermissions, CallError> {
+        self.call(format!("copiers {snapshot}")).await?;
+        Ok(self.state.borrow().copy[snapshot].clone())
     }
 
     async fn block_public_access(&self) -> Result<Option<bool>, CallError> {
         self.call("block".into()).await?;
-        Ok(Some(false))
+        Ok(self.state.borrow().block)
     }
 }
 

@@ -133,6 +133,7 @@ fn script<'a>(
     image.public = grantees(launch).contains(&Grantee::All);
     let script = Script::new(hook).with(image);
     script.state.borrow_mut().launch = grantees(launch);
+    script.state.borrow_mut().block = Some(false);
     script
 }
 
