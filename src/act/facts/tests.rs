@@ -172,11 +172,11 @@ async fn block_public_access_is_read_once_in_five_seconds() {
     let attempts = retry.attempts();
     for (state, after, seen, calls) in [
         (Some(true), Duration::ZERO, Some(true), 1),
-        (None, BLOCK_PUBLIC_ACCESS_AGE - MILLI, Some(true), 1),
+        (None, Duration::from_millis(4999), Some(true), 1),
         (None, MILLI, None, 2),
-        (Some(false), BLOCK_PUBLIC_ACCESS_AGE - MILLI, None, 2),
+        (Some(false), Duration::from_millis(4999), None, 2),
         (Some(false), 2 * MILLI, Some(false), 3),
-        (Some(true), BLOCK_PUBLIC_ACCESS_AGE * 3, Some(true), 4),
+        (Some(true), Duration::from_secs(15), Some(true), 4),
     ] {
         advance(after).await;
         ec2.state.borrow_mut().block = state;

@@ -26,6 +26,9 @@ use crate::act::{
 const A: &str = "222233334444";
 const B: &str = "333344445555";
 const C: &str = "444455556666";
+/// What somebody does with the image meanwhile.
+type Edit<'a> = &'a dyn Fn(&mut Image);
+
 const NOW: Duration = Duration::ZERO;
 const REAL: Manner = Manner {
     dry_run: false,
@@ -749,8 +752,7 @@ async fn an_old_status_is_taken_off_an_image_that_is_left_alone_but_not_off_a_he
         hold(image);
         pending(image);
     };
-    let edits: [(&dyn Fn(&mut Image), usize); 4] =
-        [(&|_| {}, 1), (&hold, 0), (&pending, 0), (&both, 0)];
+    let edits: [(Edit<'_>, usize); 4] = [(&|_| {}, 1), (&hold, 0), (&pending, 0), (&both, 0)];
     for (edit, deleted) in edits {
         let ec2 = script(&[], "", at_once);
         ec2.state.borrow_mut().edit(|image| {
@@ -792,7 +794,7 @@ async fn the_status_of_an_image_that_is_left_alone_is_tried_again_and_its_error_
 
 #[tokio::test(start_paused = true)]
 async fn an_image_that_is_held_or_changes_its_state_during_a_write_is_left_alone_from_then_on() {
-    let edits: [(&dyn Fn(&mut Image), SkipReason); 2] = [
+    let edits: [(Edit<'_>, SkipReason); 2] = [
         (
             &|image| {
                 image.tags.insert("ami-warden:hold".into(), "yes".into());
@@ -841,7 +843,7 @@ async fn a_grantee_that_somebody_adds_meanwhile_is_removed_from_an_exact_list_on
         let note = "The launch permissions were changed and not confirmed: \
                     EC2 does not show them as planned.";
         assert_eq!(seen.notes, [note]);
-        assert_eq!(ec2.state.borrow().count("permissions") > 3, true);
+        assert!(ec2.state.borrow().count("permissions") > 3);
     }
 }
 
