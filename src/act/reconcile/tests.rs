@@ -374,6 +374,7 @@ async fn an_image_whose_wish_changes_after_each_write_is_planned_five_times_and_
     let ec2 = script(&[("description", "0")], "", |call, state| {
         if call.starts_with("description") {
             let number = state.count("description");
+            assert!(number <= ROUNDS_MAX, "one write too many");
             retag(state, "description", &number.to_string());
         }
         Ok(NOW)
