@@ -19,6 +19,9 @@ use super::{
     ports::{Described, Ec2, Ec2Write, Keys, Listing, Page, Parameters},
 };
 
+/// A loop without end fails its test here.
+const CALLS_MAX: usize = 5000;
+
 /// What EC2 holds.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -111,6 +114,7 @@ impl<'a> Script<'a> {
         let takes = {
             let mut state = self.state.borrow_mut();
             state.calls.push(call.clone());
+            assert!(state.calls.len() < CALLS_MAX, "the calls have no end");
             (self.hook.borrow_mut())(&call, &mut state)?
         };
         if !takes.is_zero() {
