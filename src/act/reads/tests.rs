@@ -23,13 +23,25 @@ async fn read(
     encrypted: bool,
     present: &str,
 ) -> (Permissions, ShareFacts, Vec<String>) {
+    let public = grantees(present).contains(&"all".parse().unwrap());
+    read_flagged(launch, copy, encrypted, present, public).await
+}
+
+/// The same for an image with this public flag, whatever its launch permissions are.
+async fn read_flagged(
+    launch: Option<&str>,
+    copy: Option<&str>,
+    encrypted: bool,
+    present: &str,
+    public: bool,
+) -> (Permissions, ShareFacts, Vec<String>) {
     let ec2 = Script::new(|_, _| Ok(Duration::from_secs(1)));
     ec2.state.borrow_mut().launch = grantees(present);
     ec2.state.borrow_mut().block = Some(true);
     let nobody = ("snap-1".to_owned(), accounts(""));
     ec2.state.borrow_mut().copy.extend([nobody]);
     let mut image = image().device("/dev/sda1", Some("snap-1"), Some(encrypted));
-    image.public = grantees(present).contains(&"all".parse().unwrap());
+    image.public = public;
     let directives = Directives {
         launch_permission: launch.map(|list| LaunchPermissionWish::Edit {
             add: grantees(list),
@@ -113,4 +125,14 @@ async fn copy_permissions_are_read_for_a_wish_about_them() {
     let (permissions, _, calls) = read(None, Some(A), false, "").await;
     assert_eq!(calls, ["copiers snap-1"]);
     assert_eq!((permissions.launch, permissions.copy.len()), (None, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn facts_about_all_are_read_late_where_only_the_permissions_show_their_need() {
+    let (_, facts, calls) = read_flagged(Some("all"), None, false, "", true).await;
+    assert_eq!(calls, ["block", "permissions", "snapshots snap-1"]);
+    assert_eq!(
+        (facts.block_public_access, facts.snapshots.len()),
+        (Some(true), 1)
+    );
 }
