@@ -227,9 +227,14 @@ SECONDS_EACH ?= 30
 fuzz: $(TOOLS)/cargo-fuzz ## Fuzz what reads foreign text, SECONDS_EACH=30 for each of four targets (needs a nightly compiler)
 	@PATH="$$PWD/$(TOOLS):$$PATH" bash fuzz/run.sh $(SECONDS_EACH)
 
+# What the tests beside the code miss is tried again with those above them.
 .PHONY: mutants
-mutants: $(TOOLS)/cargo-mutants ## Break the pure core in every small way and see that a test fails (a quarter of an hour)
-	@PATH="$$PWD/$(TOOLS):$$PATH" PROPTEST_CASES=100 CARGO_PROFILE_DEV_DEBUG=0 cargo mutants --jobs 1 --output $(TARGET)
+mutants: $(TOOLS)/cargo-mutants ## Break the code in every small way and see that a test fails: hours; ROOM=core/src/decide for a folder or file
+	@if [ ! -e '$(or $(ROOM),.)' ]; then echo 'There is no $(ROOM). ROOM is a folder or a file, for example core/src/decide' >&2; exit 1; fi
+	@export PATH="$$PWD/$(TOOLS):$$PATH" PROPTEST_CASES=100 CARGO_PROFILE_DEV_DEBUG=0; \
+	mutants() { cargo mutants --package ami-warden-core --package ami-warden --output $(TARGET) \
+		$(if $(ROOM),--file '$(ROOM:%/=%)' --file '$(ROOM:%/=%)/**') $(MUTANTS_OPTIONS) "$$@"; }; \
+	mutants || mutants --iterate -- --package=ami-warden --test=interleavings --test=messages --test=model --test=rules
 
 .PHONY: deny
 deny: $(TOOLS)/cargo-deny ## Licences, sources and banned crates of all dependencies (CHECKS=advisories: known vulnerabilities)

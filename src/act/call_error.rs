@@ -184,7 +184,10 @@ mod tests {
             ("Unavailable", 400, ErrorKind::Transient),
             ("ConcurrentTagAccess", 400, ErrorKind::Transient),
             ("OperationAborted", 400, ErrorKind::Transient),
+            ("SomethingNew", 429, ErrorKind::Throttled),
+            ("SomethingNew", 500, ErrorKind::Transient),
             ("SomethingNew", 503, ErrorKind::Transient),
+            ("SomethingNew", 499, ErrorKind::Refused),
             ("InvalidAMIID.NotFound", 400, ErrorKind::NotYet),
             ("InvalidAMIID.Unavailable", 400, ErrorKind::NotYet),
             ("IncorrectState", 400, ErrorKind::NotYet),
@@ -196,6 +199,28 @@ mod tests {
             ("SomethingNew", 403, ErrorKind::Refused),
         ] {
             assert_eq!(ErrorKind::from_answer(code, status), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_call_without_a_readable_answer_may_pass_and_what_was_refused_may_not() {
+        let timeout = CallError::timeout("CreateTags");
+        assert_eq!(
+            (timeout.operation, timeout.code.as_ref()),
+            ("CreateTags", "Timeout")
+        );
+        let unreadable = CallError::unreadable("CreateTags", "no id".into());
+        assert_eq!(unreadable.code, "UnreadableAnswer");
+        assert_eq!(unreadable.message, "no id");
+        for (kind, may_pass) in [
+            (timeout.kind, true),
+            (unreadable.kind, true),
+            (ErrorKind::Throttled, true),
+            (ErrorKind::NotYet, true),
+            (ErrorKind::Denied, false),
+            (ErrorKind::Refused, false),
+        ] {
+            assert_eq!(kind.may_pass(), may_pass, "{kind:?}");
         }
     }
 }

@@ -101,7 +101,7 @@ impl NotBegun {
 type Work<'b> = Pin<Box<dyn Future<Output = Result<(ImageId, Reconciled), PolicyError>> + 'b>>;
 type Refresh<'b> = Pin<Box<dyn Future<Output = Result<(), PolicyError>> + 'b>>;
 
-/// The images of one call of [`Crowd::work_on_parts`].
+/// The images of one call of [`Crowd::work_on`].
 struct Shift<'b> {
     /// Ids of batches that were not read yet.
     rest: VecDeque<ImageId>,
@@ -128,33 +128,14 @@ struct Shift<'b> {
 }
 
 impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
-    /// Works on the images until all are done or it is too late to begin another, and says which were
-    /// not begun.
+    /// Works on the images until all are done or it is too late to begin another. They become known part
+    /// by part, and no part waits for an image of the one before.
+    ///
+    /// Says which of them were not begun, and the last one that was read, in the order of the parts.
     ///
     /// # Errors
     /// A policy or an allow-list that cannot be used. The images at work are finished first.
     pub async fn work_on<'b, F, W>(
-        &'b self,
-        ids: &[ImageId],
-        promised: &'b Promised,
-        begin: &'b F,
-        told: &mut impl FnMut(Reconciled),
-    ) -> Result<NotBegun, PolicyError>
-    where
-        F: Fn(Fresh) -> W,
-        W: Future<Output = Result<Reconciled, PolicyError>> + 'b,
-    {
-        let whole = stream::iter([ids.to_vec()]);
-        let (left, _) = self.work_on_parts(whole, promised, begin, told).await?;
-        Ok(left)
-    }
-
-    /// The same with images that become known part by part. No part waits for an image of the one
-    /// before. Also says which image was the last to be read, in the order of the parts.
-    ///
-    /// # Errors
-    /// Those of [`Self::work_on`].
-    pub async fn work_on_parts<'b, F, W>(
         &'b self,
         parts: impl Stream<Item = Vec<ImageId>>,
         promised: &'b Promised,
@@ -391,120 +372,4 @@ impl Shift<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use ami_warden_core::{
-        model::{
-            facts::SnapshotFacts,
-            grantee::{CopyPermissions, LaunchPermissions},
-        },
-        testing::image,
-        wish::policy::StoredParameter,
-    };
-
-    use super::*;
-    use crate::act::{
-        call_error::CallError,
-        observe::TagScope,
-        ports::{Described, Listing, Page},
-        record::{ImageRecord, Outcome},
-        rulebook::{RuleSource, RulebookSettings},
-    };
-
-    /// An EC2 that takes a while to show an image.
-    struct Slow(Duration);
-
-    impl Ec2 for Slow {
-        async fn images(
-            &self,
-            _: &[ImageId],
-            _: Option<&str>,
-        ) -> Result<Page<Described>, CallError> {
-            tokio::time::sleep(self.0).await;
-            Ok(Page {
-                items: vec![Described::Image(Box::new(image()))],
-                next: None,
-            })
-        }
-
-        async fn image_ids(
-            &self,
-            _: &Listing,
-            _: i32,
-            _: Option<&str>,
-        ) -> Result<Page<Option<ImageId>>, CallError> {
-            Ok(Page::default())
-        }
-
-        async fn launch_permissions(&self, _: ImageId) -> Result<LaunchPermissions, CallError> {
-            Ok(LaunchPermissions::new())
-        }
-
-        async fn snapshots(
-            &self,
-            _: &[&str],
-            _: Option<&str>,
-        ) -> Result<Page<(String, SnapshotFacts)>, CallError> {
-            Ok(Page::default())
-        }
-
-        async fn copy_permissions(&self, _: &str) -> Result<CopyPermissions, CallError> {
-            Ok(CopyPermissions::new())
-        }
-
-        async fn block_public_access(&self) -> Result<Option<bool>, CallError> {
-            Ok(None)
-        }
-    }
-
-    struct NoParameters;
-
-    impl Parameters for NoParameters {
-        async fn below(
-            &self,
-            _: &str,
-            _: Option<&str>,
-        ) -> Result<Page<StoredParameter>, CallError> {
-            Ok(Page::default())
-        }
-
-        async fn parameter(&self, _: &str) -> Result<StoredParameter, CallError> {
-            Err(CallError::timeout("GetParameter"))
-        }
-    }
-
-    /// A loop that wakes in the past never lets the paused clock go on: this test would not end.
-    #[tokio::test(start_paused = true)]
-    async fn an_image_that_is_read_after_the_last_moment_to_begin_one_is_begun_all_the_same() {
-        let (ec2, settings) = (Slow(Duration::from_secs(3)), RulebookSettings::default());
-        let retry = Retry::until(Instant::now() + Duration::from_secs(60));
-        let scope = TagScope {
-            prefix: "ami-warden:",
-            any_tag: false,
-            status_tag: None,
-        };
-        let crowd = Crowd {
-            observer: Observer {
-                ec2: &ec2,
-                retry: &retry,
-                scope,
-            },
-            retry: &retry,
-            rulebooks: &Rulebooks::new(&NoParameters, &settings, RuleSource::Stored),
-            last_start: Instant::now(),
-        };
-        let begin = async |fresh: Fresh| {
-            Ok(Reconciled::only(ImageRecord::new(
-                fresh.image.id,
-                Outcome::Unchanged,
-            )))
-        };
-        let ids = [image().id];
-        let mut told = Vec::new();
-        let left = crowd
-            .work_on(&ids, &Promised::Nothing, &begin, &mut |done| {
-                told.push(done.record.id);
-            })
-            .await;
-        assert_eq!((left, told), (Ok(NotBegun::default()), ids.to_vec()));
-    }
-}
+mod tests;

@@ -205,3 +205,6 @@ impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests;

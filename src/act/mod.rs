@@ -11,6 +11,8 @@ pub mod reconcile;
 pub mod record;
 pub mod retry;
 pub mod rulebook;
+#[cfg(test)]
+mod script;
 pub mod status_tag;
 pub mod sweep;
 mod work;

@@ -268,13 +268,13 @@ impl<'a, E: Ec2> Observer<'a, E> {
                 let id = match &described {
                     Described::Image(image) => image.id,
                     Described::Unreadable(id, _) => *id,
-                    Described::Nameless => match ids {
-                        [id] => *id,
-                        _ => {
+                    Described::Nameless => {
+                        let [id] = ids else {
                             found.nameless = true;
                             continue;
-                        }
-                    },
+                        };
+                        *id
+                    }
                 };
                 found.images.insert(id, described);
             }
@@ -396,3 +396,6 @@ fn too_early(id: ImageId, seen: Seen, early: Early) -> Seen {
         },
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -169,3 +169,6 @@ pub(super) async fn launch_permissions<E: Ec2>(
     let launch = attempts.call("DescribeImageAttribute", call).await?;
     Ok((launch, asked_at.get()))
 }
+
+#[cfg(test)]
+mod tests;

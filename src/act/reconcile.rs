@@ -876,3 +876,6 @@ fn aftermath(launch: &LaunchPermissions, work: &Work<'_>) -> Aftermath {
         problem,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,3 +204,66 @@ impl ImageRecord {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ami_warden_core::testing::{grantees, image};
+
+    use super::*;
+
+    #[test]
+    fn every_outcome_and_every_reason_has_its_word() {
+        let words = Outcome::ALL.map(Outcome::as_str);
+        assert_eq!(
+            words.join(" "),
+            "failed refused deferred applied planned unchanged skipped"
+        );
+        assert_eq!(SkipReason::NoDirectives.as_str(), "no-directives");
+        assert_eq!(SkipReason::NotFound.as_str(), "not-found");
+        assert_eq!(SkipReason::Hold.as_str(), "hold");
+        assert_eq!(SkipReason::State("failed".into()).as_str(), "failed");
+    }
+
+    #[test]
+    fn an_image_in_another_state_than_available_is_not_planned() {
+        let mut image = image();
+        assert_eq!(ImageRecord::of_state(&image), None);
+        image.state = State::Pending;
+        let deferred = ImageRecord::new(image.id, Outcome::Deferred);
+        assert_eq!(ImageRecord::of_state(&image), Some(deferred));
+        image.state = State::Other("disabled".into());
+        let record = ImageRecord::of_state(&image).unwrap();
+        assert_eq!(record.outcome, Outcome::Skipped);
+        assert_eq!(record.skipped, Some(SkipReason::State("disabled".into())));
+    }
+
+    #[test]
+    fn a_record_is_unconfirmed_if_the_look_after_a_write_did_not_show_it() {
+        let effect = |read_back: Option<bool>| Effect::Done {
+            read_back: read_back.map(|confirmed| ReadBack {
+                after: grantees(""),
+                confirmed,
+            }),
+        };
+        for (effects, unconfirmed) in [
+            (vec![], false),
+            (vec![effect(None)], false),
+            (vec![effect(Some(true))], false),
+            (vec![effect(Some(true)), effect(Some(false))], true),
+            (
+                vec![Effect::Proposed, Effect::DryRun { permitted: false }],
+                false,
+            ),
+        ] {
+            let mut record = ImageRecord::new(image().id, Outcome::Applied);
+            for effect in effects {
+                let change = Change::Description {
+                    from: None,
+                    to: "d".into(),
+                };
+                record.changes.push(ChangeRecord { change, effect });
+            }
+            assert_eq!(record.is_unconfirmed(), unconfirmed);
+        }
+    }
+}

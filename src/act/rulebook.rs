@@ -575,6 +575,46 @@ mod tests {
         assert_eq!(retry.calls(), 0);
     }
 
+    #[test]
+    fn only_what_is_read_can_change() {
+        let store = Store::default();
+        let replaced = RuleSource::Replaced {
+            name: "rules.json",
+            rules: RULES,
+        };
+        let (path, parameter) = (Some("/p"), Some(ALLOW_LIST));
+        for (source, path, parameter, can_change) in [
+            (RuleSource::Stored, None, None, false),
+            (RuleSource::Stored, path, None, true),
+            (RuleSource::Stored, None, parameter, true),
+            (RuleSource::Stored, path, parameter, true),
+            (replaced, path, None, true),
+            (replaced, None, None, false),
+            (RuleSource::Ignored, path, None, false),
+            (RuleSource::Ignored, path, parameter, true),
+        ] {
+            let settings = settings(path, parameter);
+            let rulebooks = Rulebooks::new(&store, &settings, source);
+            assert_eq!(
+                rulebooks.can_change(),
+                can_change,
+                "{source:?} {settings:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rules_are_the_same_only_with_the_same_limits() {
+        let store = Store::default();
+        let read = async |allow_public| {
+            let mut settings = settings(None, None);
+            settings.guardrails.allow_public = allow_public;
+            read(&store, &settings, RuleSource::Stored).await.unwrap()
+        };
+        let (open, closed) = (read(true).await, read(false).await);
+        assert!(open.same_rules(&open) && !open.same_rules(&closed));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_request_reads_the_allow_list_alone() {
         let store = Store::of(&[("/p/rules", "broken"), (ALLOW_LIST, "444455556666")]);

@@ -358,3 +358,6 @@ pub(super) fn policy_broke(error: &ami_warden_core::wish::policy::PolicyError) -
         kind: ErrorKind::Transient,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -423,7 +423,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             reconciler.by_tags(fresh, &attempts).await
         };
         crowd
-            .work_on_parts(parts, promised, &begin, &mut |done| told.tell(done))
+            .work_on(parts, promised, &begin, &mut |done| told.tell(done))
             .await
     }
 

@@ -204,3 +204,17 @@ pub(super) fn notes(
     }
     notes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_check_warns_or_refuses_and_has_no_other_word() {
+        assert_eq!("warn".parse(), Ok(KeyCheck::Warn));
+        assert_eq!("refuse".parse(), Ok(KeyCheck::Refuse));
+        for text in ["", "off", "Warn", "refuse "] {
+            assert_eq!(text.parse::<KeyCheck>(), Err(NotAKeyCheck), "{text}");
+        }
+    }
+}

@@ -198,6 +198,7 @@ impl Change {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{accounts, grantees, now};
 
     #[test]
     fn copy_permissions_go_in_calls_of_at_most_500_accounts() {
@@ -219,5 +220,51 @@ mod tests {
             CopyPermissionChange::calls("snap-1", Direction::Add, &CopyPermissions::new()).count(),
             0
         );
+    }
+
+    #[test]
+    fn each_change_is_a_call_of_its_own_and_only_additions_let_somebody_in() {
+        let one: LaunchPermissions = grantees("444455556666");
+        let launch = |add: &str, remove: &str| {
+            let change = LaunchPermissionChange::new(&one, grantees(add), grantees(remove), false);
+            Change::LaunchPermission(change.unwrap())
+        };
+        let copy = |direction| {
+            Change::CopyPermission(CopyPermissionChange {
+                snapshot: "snap-1".into(),
+                direction,
+                accounts: accounts("444455556666"),
+            })
+        };
+        let tag = |to: Option<&str>| Change::SharedTag {
+            key: "os".into(),
+            from: None,
+            to: to.map(Into::into),
+        };
+        let deprecation = |to| Change::Deprecation { from: None, to };
+        let description = Change::Description {
+            from: None,
+            to: "d".into(),
+        };
+        let imds = Change::ImdsSupport {
+            from: None,
+            to: ImdsSupport::V2,
+        };
+        for (change, operation, lets_in) in [
+            (description, "ModifyImageAttribute", false),
+            (imds, "ModifyImageAttribute", false),
+            (deprecation(Some(now())), "EnableImageDeprecation", false),
+            (deprecation(None), "DisableImageDeprecation", false),
+            (tag(Some("linux")), "CreateTags", false),
+            (tag(None), "DeleteTags", false),
+            (copy(Direction::Add), "ModifySnapshotAttribute", true),
+            (copy(Direction::Remove), "ModifySnapshotAttribute", false),
+            (launch("all", ""), "ModifyImageAttribute", true),
+            (launch("all", "444455556666"), "ModifyImageAttribute", true),
+            (launch("", "444455556666"), "ModifyImageAttribute", false),
+        ] {
+            assert_eq!(change.operation(), operation, "{change:?}");
+            assert_eq!(change.lets_in(), lets_in, "{change:?}");
+        }
     }
 }

@@ -85,3 +85,26 @@ impl Scan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_severity_is_read_as_it_is_written_and_in_no_other_way() {
+        for severity in Severity::ALL {
+            assert_eq!(severity.to_string().parse(), Ok(severity));
+        }
+        assert_eq!("high".parse(), Ok(Severity::High));
+        for text in ["", "High", "high ", "severe"] {
+            assert_eq!(text.parse::<Severity>(), Err(NotASeverity), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_scan_that_cannot_be_read_is_as_bad_as_it_can_be() {
+        assert_eq!(Scan::Unscanned.worst(), None);
+        assert_eq!(Scan::Scanned(Severity::Low).worst(), Some(Severity::Low));
+        assert_eq!(Scan::Unreadable.worst(), Some(Severity::Critical));
+    }
+}

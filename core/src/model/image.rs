@@ -295,6 +295,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_image_has_an_encrypted_mapping_only_if_one_says_so() {
+        let mut image = Image::new(
+            "ami-0123456789abcdef0".parse().unwrap(),
+            "111122223333".parse().unwrap(),
+        );
+        assert!(!image.has_encrypted_mapping());
+        for (encrypted, has_one) in [(None, false), (Some(false), false), (Some(true), true)] {
+            image = image.device("/dev/sda1", None, encrypted);
+            assert_eq!(image.has_encrypted_mapping(), has_one, "{encrypted:?}");
+        }
+    }
+
+    #[test]
     fn an_image_id_has_8_or_17_lower_case_hexadecimal_digits() {
         for good in ["ami-0123abcd", "ami-0123456789abcdef0"] {
             assert_eq!(good.parse::<ImageId>().unwrap().to_string(), good);

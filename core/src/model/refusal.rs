@@ -506,6 +506,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_a_refusal_by_ec2_has_a_code_of_ec2() {
+        let image: ImageId = "ami-0123456789abcdef0".parse().unwrap();
+        let refused = Ec2Refusal {
+            image,
+            operation: "ModifyImageAttribute",
+            code: "OperationNotPermitted".into(),
+            message: String::new(),
+            new_ground: false,
+        };
+        let code = |ground| {
+            let refusal = Refusal::new(Attribute::LaunchPermission, ground);
+            refusal.ec2_code().map(str::to_owned)
+        };
+        let by_ec2 = Ground::Ec2Refused(Box::new(refused));
+        assert_eq!(code(by_ec2).as_deref(), Some("OperationNotPermitted"));
+        assert_eq!(code(Ground::PublicNotAllowed(image)), None);
+    }
+
+    #[test]
     fn attributes_are_written_as_the_answer_names_them() {
         for (attribute, name) in [
             (Attribute::LaunchPermission, "launchPermission"),

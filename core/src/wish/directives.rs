@@ -339,6 +339,14 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_said_about_an_image_without_a_directive_and_without_a_mistyped_one() {
+        assert!(directives(&image().tag("Name", "golden")).is_empty());
+        assert!(!directives(&image().tag("ami-warden:description", "d")).is_empty());
+        let mistyped = directives(&image().tag("ami-warden:descripton", "d"));
+        assert!(mistyped.stated.is_empty() && !mistyped.is_empty());
+    }
+
+    #[test]
     fn plain_items_add_and_items_with_a_minus_remove() {
         assert_eq!(
             launch_permission("444455556666, -222233334444  -all"),

@@ -211,10 +211,7 @@ impl Groups {
     fn mark_cycles(&mut self, open: &[usize]) {
         let waits = |place: usize| open.get(place).is_some_and(|open| *open > 0);
         for start in 0..self.list.len() {
-            let Some(group) = self.list.get(start) else {
-                continue;
-            };
-            if group.fault.is_some() || !waits(start) {
+            if !waits(start) {
                 continue;
             }
             // Follow the first waiting group of each; the walk ends in a cycle or at a marked group.
@@ -451,6 +448,55 @@ mod tests {
                 .contains("it uses \"@user\"")
         );
         assert_eq!(expand(&lists, "good"), Ok(grantees("444455556666")));
+    }
+
+    #[test]
+    fn a_cycle_is_told_from_each_of_its_groups_whoever_leads_into_it() {
+        let lists = [
+            ("before", "@leads"),
+            ("leads", "@x"),
+            ("x", "@y"),
+            ("y", "@z"),
+            ("z", "@x"),
+        ];
+        for (name, words) in [
+            ("x", "(@x → @y → @z → @x)"),
+            ("y", "(@y → @z → @x → @y)"),
+            ("z", "(@z → @x → @y → @z)"),
+            ("leads", "it uses \"@x\""),
+            ("before", "it uses \"@leads\""),
+        ] {
+            let message = expand(&lists, name).unwrap_err();
+            assert!(message.contains(words), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_long_cycle_is_shortened_in_the_middle() {
+        let cycle = |length: usize| {
+            let lists: Vec<(String, String)> = (0..length)
+                .map(|n| (format!("g{n}"), format!("@g{}", (n + 1) % length)))
+                .collect();
+            let borrowed: Vec<(&str, &str)> = lists
+                .iter()
+                .map(|(name, list)| (name.as_str(), list.as_str()))
+                .collect();
+            expand(&borrowed, "g1").unwrap_err()
+        };
+        let whole = "(@g1 → @g2 → @g3 → @g4 → @g5 → @g6 → @g7 → @g0 → @g1)";
+        assert!(cycle(8).contains(whole), "{}", cycle(8));
+        let shortened = "(@g1 → @g2 → @g3 → @g4 → @g5 → @g6 → @g7 → @g8 → … → @g1)";
+        assert!(cycle(10).contains(shortened), "{}", cycle(10));
+    }
+
+    #[test]
+    fn a_group_that_uses_a_broken_one_is_told_by_its_own_name() {
+        let lists = [("bad", "bob"), ("good", "444455556666,@bad")];
+        let message = expand(&lists, "good").unwrap_err();
+        assert!(
+            message.contains("/ami-warden/groups/good") && message.contains("it uses \"@bad\""),
+            "{message}"
+        );
     }
 
     #[test]

@@ -376,6 +376,34 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_another_kind_is_named_as_it_was_written() {
+        for value in ["true", "false", "-1", "1", "1.5"] {
+            let rules = format!(r#"[{{"Match": {{}}, "Description": {value}}}]"#);
+            let message = format!("[0].Description: expected a string, got {value}");
+            assert_eq!(parse(&rules), Err(message));
+            let message = format!("the list of rules: expected a list, got {value}");
+            assert_eq!(parse(value), Err(message));
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_the_json_is_told_with_its_place_below_the_list() {
+        for (json, message) in [
+            ("x", "line 1, column 1: expected value"),
+            (
+                r#"{"a": 1, "a": 2}"#,
+                "line 1, column 12: the key \"a\" stands twice; delete one",
+            ),
+            (
+                r#"[{"Match": {"Name": "a", "Name": "b"}}]"#,
+                "[0].Match: line 1, column 31: the key \"Name\" stands twice; delete one",
+            ),
+        ] {
+            assert_eq!(parse(json), Err(message.to_owned()));
+        }
+    }
+
+    #[test]
     fn all_of_a_match_must_hold_and_one_of_several_patterns() {
         let rules = r#"[{"Match": {"Name": "golden-*",
             "Tags": {"os": ["ubuntu-*", "debian-*"], "release": "stable"}}}]"#;

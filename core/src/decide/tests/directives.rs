@@ -261,12 +261,14 @@ fn an_image_is_public_if_its_own_flag_or_its_permissions_say_so() {
 
 #[test]
 fn a_public_image_whose_time_has_passed_has_no_possible_time() {
-    let world = World::of(private("2026-06-30T00:00:00.000Z")).launched_by("all");
-    let message = deprecation(&world, "2027-01-01", Directives::default()).unwrap_err();
-    assert!(
-        message.contains("no time is possible any more"),
-        "{message}"
-    );
+    for passed in ["2026-06-30T00:00:00.000Z", "2026-11-21T12:00:00.000Z"] {
+        let world = World::of(private(passed)).launched_by("all");
+        let message = deprecation(&world, "2027-01-01", Directives::default()).unwrap_err();
+        assert!(
+            message.contains("no time is possible any more"),
+            "{message}"
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,263 @@
+//! An EC2 for tests: it keeps images, writes every call down, and fails or waits as a script says.
+
+use std::{cell::RefCell, collections::BTreeMap, fmt, time::Duration};
+
+use ami_warden_core::{
+    model::{
+        change::Change,
+        facts::SnapshotFacts,
+        grantee::{CopyPermissions, Grantee, LaunchPermissions},
+        image::{Image, ImageId},
+        key::Key,
+    },
+    wish::policy::StoredParameter,
+};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    call_error::CallError,
+    ports::{Described, Ec2, Ec2Write, Keys, Listing, Page, Parameters},
+};
+
+/// A loop without end fails its test here.
+const CALLS_MAX: usize = 5000;
+
+/// What EC2 holds.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) images: BTreeMap<ImageId, Described>,
+    /// The launch permissions of every image.
+    pub(super) launch: LaunchPermissions,
+    /// The copy permissions of each snapshot.
+    pub(super) copy: BTreeMap<String, CopyPermissions>,
+    /// Whether block public access is on.
+    pub(super) block: Option<bool>,
+    pub(super) calls: Vec<String>,
+}
+
+impl State {
+    pub(super) fn put(&mut self, image: Image) {
+        let id = image.id;
+        self.images.insert(id, Described::Image(Box::new(image)));
+    }
+
+    /// Changes every image.
+    pub(super) fn edit(&mut self, edit: impl Fn(&mut Image)) {
+        for described in self.images.values_mut() {
+            if let Described::Image(image) = described {
+                edit(image);
+            }
+        }
+    }
+
+    /// The number of calls that begin so.
+    pub(super) fn count(&self, start: &str) -> usize {
+        let calls = self.calls.iter();
+        calls.filter(|call| call.starts_with(start)).count()
+    }
+
+    /// The effect of a write.
+    pub(super) fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Description { to, .. } => {
+                self.edit(|image| image.description = Some(to.clone()));
+            }
+            Change::LaunchPermission(change) => {
+                self.launch = &(&self.launch | &change.add) - &change.remove;
+                let public = self.launch.contains(&Grantee::All);
+                self.edit(|image| image.public = public);
+            }
+            other => panic!("no script writes {other:?}"),
+        }
+    }
+}
+
+type Hook<'a> = dyn FnMut(&str, &mut State) -> Result<Duration, CallError> + 'a;
+
+/// EC2 with a hook that sees each call before it is carried out: it may change the state, and says how
+/// long the call takes, or with what error it ends.
+pub(super) struct Script<'a> {
+    pub(super) state: RefCell<State>,
+    hook: RefCell<Box<Hook<'a>>>,
+}
+
+impl fmt::Debug for Script<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state.fmt(f)
+    }
+}
+
+impl<'a> Script<'a> {
+    pub(super) fn new(
+        hook: impl FnMut(&str, &mut State) -> Result<Duration, CallError> + 'a,
+    ) -> Self {
+        Self {
+            state: RefCell::default(),
+            hook: RefCell::new(Box::new(hook)),
+        }
+    }
+
+    pub(super) fn with(self, image: Image) -> Self {
+        self.state.borrow_mut().put(image);
+        self
+    }
+
+    pub(super) fn calls(&self) -> Vec<String> {
+        self.state.borrow().calls.clone()
+    }
+
+    async fn call(&self, call: String) -> Result<(), CallError> {
+        let takes = {
+            let mut state = self.state.borrow_mut();
+            state.calls.push(call.clone());
+            assert!(state.calls.len() < CALLS_MAX, "the calls have no end");
+            (self.hook.borrow_mut())(&call, &mut state)?
+        };
+        if !takes.is_zero() {
+            sleep(takes).await;
+        }
+        Ok(())
+    }
+}
+
+/// A change in a few words.
+fn words(change: &Change) -> String {
+    let names = |grantees: &LaunchPermissions| {
+        let names: Vec<&str> = grantees.iter().map(Grantee::as_str).collect();
+        names.join(" ")
+    };
+    match change {
+        Change::Description { to, .. } => format!("description {to}"),
+        Change::LaunchPermission(change) => {
+            format!("launch +{} -{}", names(&change.add), names(&change.remove))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+impl Ec2 for Script<'_> {
+    async fn images(&self, ids: &[ImageId], _: Option<&str>) -> Result<Page<Described>, CallError> {
+        let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        self.call(format!("images {}", names.join(" "))).await?;
+        let state = self.state.borrow();
+        let items = ids.iter().filter_map(|id| state.images.get(id).cloned());
+        Ok(Page {
+            items: items.collect(),
+            next: None,
+        })
+    }
+
+    async fn image_ids(
+        &self,
+        _: &Listing,
+        _: i32,
+        _: Option<&str>,
+    ) -> Result<Page<Option<ImageId>>, CallError> {
+        panic!("no script lists images")
+    }
+
+    async fn launch_permissions(&self, _: ImageId) -> Result<LaunchPermissions, CallError> {
+        self.call("permissions".into()).await?;
+        Ok(self.state.borrow().launch.clone())
+    }
+
+    async fn snapshots(
+        &self,
+        ids: &[&str],
+        _: Option<&str>,
+    ) -> Result<Page<(String, SnapshotFacts)>, CallError> {
+        self.call(format!("snapshots {}", ids.join(" "))).await?;
+        let plain = SnapshotFacts {
+            encrypted: Some(false),
+            key: None,
+        };
+        let items = ids.iter().map(|id| ((*id).to_owned(), plain.clone()));
+        Ok(Page {
+            items: items.collect(),
+            next: None,
+        })
+    }
+
+    async fn copy_permissions(&self, snapshot: &str) -> Result<CopyPermissions, CallError> {
+        self.call(format!("copiers {snapshot}")).await?;
+        Ok(self.state.borrow().copy[snapshot].clone())
+    }
+
+    async fn block_public_access(&self) -> Result<Option<bool>, CallError> {
+        self.call("block".into()).await?;
+        Ok(self.state.borrow().block)
+    }
+}
+
+impl Ec2Write for Script<'_> {
+    async fn change(&self, _: ImageId, change: &Change, dry_run: bool) -> Result<(), CallError> {
+        let words = words(change);
+        if dry_run {
+            return self.call(format!("ask {words}")).await;
+        }
+        self.call(words).await?;
+        self.state.borrow_mut().apply(change);
+        Ok(())
+    }
+
+    async fn set_tag(&self, _: ImageId, key: &str, value: Option<&str>) -> Result<(), CallError> {
+        self.call(format!("tag {key}={value:?}")).await?;
+        self.state.borrow_mut().edit(|image| {
+            match value {
+                Some(value) => image.tags.insert(key.to_owned(), value.to_owned()),
+                None => image.tags.remove(key),
+            };
+        });
+        Ok(())
+    }
+}
+
+/// A Parameter Store with the rules of a policy, or none.
+#[derive(Debug, Default)]
+pub(super) struct Store(pub(super) RefCell<Vec<StoredParameter>>);
+
+impl Parameters for Store {
+    async fn below(&self, _: &str, _: Option<&str>) -> Result<Page<StoredParameter>, CallError> {
+        Ok(Page {
+            items: self.0.borrow().clone(),
+            next: None,
+        })
+    }
+
+    async fn parameter(&self, name: &str) -> Result<StoredParameter, CallError> {
+        panic!("no script reads {name}")
+    }
+}
+
+/// No script looks at keys.
+#[derive(Debug)]
+pub(super) struct NoKeys;
+
+impl Keys for NoKeys {
+    async fn key(&self, arn: &str) -> Result<Key, CallError> {
+        panic!("no script reads {arn}")
+    }
+
+    async fn policy_names(&self, arn: &str, _: Option<&str>) -> Result<Page<String>, CallError> {
+        panic!("no script reads {arn}")
+    }
+
+    async fn policy(&self, arn: &str, _: &str) -> Result<String, CallError> {
+        panic!("no script reads {arn}")
+    }
+
+    async fn grantees(&self, arn: &str, _: Option<&str>) -> Result<Page<String>, CallError> {
+        panic!("no script reads {arn}")
+    }
+}
+
+/// An error of `DescribeImages` with this code.
+pub(super) fn error(code: &'static str) -> CallError {
+    let status = if code == "InternalError" { 500 } else { 400 };
+    CallError::answered("DescribeImages", code, status, "no")
+}
+
+/// How long it is since then, in seconds.
+pub(super) fn since(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64()
+}
