@@ -9,7 +9,7 @@ use std::{
 use ami_warden::{
     act::{
         call_error::CallError,
-        crowd::Crowd,
+        crowd::{Crowd, one_part},
         facts::FactReader,
         observe::{Fresh, Observer, TagScope},
         ports::{Caller, Ec2, Keys, Parameters, UsageReports, Which},
@@ -452,7 +452,7 @@ impl<E: Ec2, K: Keys, P: Parameters> Look<'_, E, K, P> {
             self.bar.inc(1);
         };
         crowd
-            .work_on(ids, &Promised::Nothing, &begin, &mut told)
+            .work_on(one_part(ids), &Promised::Nothing, &begin, &mut told)
             .await?;
         let mut seen = seen.into_inner();
         for record in records {

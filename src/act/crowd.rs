@@ -98,6 +98,11 @@ impl NotBegun {
     }
 }
 
+/// Images that are all known.
+pub fn one_part(ids: &[ImageId]) -> impl Stream<Item = Vec<ImageId>> + use<> {
+    stream::iter([ids.to_vec()])
+}
+
 type Work<'b> = Pin<Box<dyn Future<Output = Result<(ImageId, Reconciled), PolicyError>> + 'b>>;
 type Refresh<'b> = Pin<Box<dyn Future<Output = Result<(), PolicyError>> + 'b>>;
 

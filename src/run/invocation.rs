@@ -24,7 +24,7 @@ use super::{settings::Settings, time_budget::TimeBudget};
 use crate::{
     act::{
         call_error::CallError,
-        crowd::{Crowd, NotBegun},
+        crowd::{Crowd, NotBegun, one_part},
         facts::FactReader,
         observe::{Fresh, Observer, Seen, TagScope},
         ports::{Ec2Write, Keys, Parameters},
@@ -391,9 +391,8 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         several: bool,
         told: &mut Told<'_>,
     ) -> Result<NotBegun, PolicyError> {
-        let whole = stream::iter([images.to_vec()]);
         let (left, _) = self
-            .work_on_parts(whole, promised, manner, several, told)
+            .work_on_parts(one_part(images), promised, manner, several, told)
             .await?;
         Ok(left)
     }

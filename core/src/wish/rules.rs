@@ -389,7 +389,10 @@ mod tests {
     #[test]
     fn a_mistake_in_the_json_is_told_with_its_place_below_the_list() {
         for (json, message) in [
-            ("x", "line 1, column 1: expected value"),
+            (
+                "x",
+                "line 1, column 1: not JSON (expected value); correct it there",
+            ),
             (
                 r#"{"a": 1, "a": 2}"#,
                 "line 1, column 12: the key \"a\" stands twice; delete one",
