@@ -1076,4 +1076,16 @@ mod tests {
         pace.answered(Instant::now(), Answer::Through);
         assert_eq!(pace.turn(0).now_or_never(), Some(()));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_of_the_answers_before_the_last_second_count_and_few_ones_count_whole() {
+        let begun = Instant::now();
+        for (let_through, seconds, left) in [(16.0, 2, 8.0), (15.0, 2, 15.0), (16.0, 1, 16.0)] {
+            let mut count = Count::new(begun);
+            (count.let_through, count.throttled) = (let_through, 4.0);
+            count.renew(begun + Duration::from_secs(seconds));
+            let throttled = 4.0 * left / let_through;
+            assert_eq!((count.let_through, count.throttled), (left, throttled));
+        }
+    }
 }
