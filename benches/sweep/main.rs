@@ -251,7 +251,7 @@ fn memory(broken: &mut Vec<String>) {
 fn peers(python: &str) {
     println!("Beside a loop with boto3 and Cloud Custodian, at the published limits\n");
     println!(
-        "| by | images | all of them | seconds | throttled answers | writes | not shared at the end | peak memory, MB |"
+        "| by | images | all of them | seconds | throttled answers | writes sent | not shared at the end | peak memory, MB |"
     );
     println!("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |");
     for (images, name, kind) in [
