@@ -302,6 +302,9 @@ mod tests {
             report.add(&record);
             retained = retained.max(report.retained_bytes());
         }
+        let entries = report.entries.values();
+        let bytes: usize = entries.map(|json| json.len() + 1).sum();
+        assert_eq!(report.entries_bytes, bytes);
         println!("{count} images: at most {retained} bytes retained");
         assert!(retained <= 300_000, "{retained}");
         report
@@ -539,6 +542,31 @@ mod tests {
             .map(|it| it["ImageId"].as_str().unwrap())
             .collect();
         assert_eq!(ids, [9, 3, 4, 1].map(|number| id(number).to_string()));
+    }
+
+    #[test]
+    fn an_image_that_was_told_of_twice_is_listed_twice() {
+        for outcome in [Outcome::Applied, Outcome::Failed] {
+            let mut report = Report::listing_all();
+            for _ in 0..3 {
+                report.add(&ImageRecord::new(id(1), outcome));
+            }
+            let value = parsed(&answer(report));
+            assert_eq!(outcomes(&value).collect::<Vec<_>>(), [outcome.as_str(); 3]);
+        }
+    }
+
+    #[test]
+    fn notes_are_kept_up_to_4096_bytes_with_their_quotes_and_commas() {
+        let mut report = Report::listing_all();
+        for _ in 0..4 {
+            report.note(&"n".repeat(1021));
+        }
+        report.note("");
+        report.note("n");
+        let value = parsed(&answer(report));
+        assert_eq!(value["Notes"], json!(vec!["n".repeat(1021); 4]));
+        assert_eq!(value["More"]["Notes"], 2);
     }
 
     #[test]
