@@ -1131,7 +1131,8 @@ mod tests {
             let now = begun + Duration::from_millis(2001);
             assert_eq!(pace.next_start(now), now);
         };
-        tokio::select! { biased; () = look => {}, _ = async { join!(callers, late) } => panic!() }
+        let queue = async { join!(callers, late) };
+        tokio::select! { biased; () = look => {}, _ = queue => panic!("the queue has ended") }
     }
 
     #[tokio::test(start_paused = true)]
@@ -1247,7 +1248,7 @@ mod tests {
         for caller in [1, 2] {
             learned.answered(now, now, refused(caller), false);
         }
-        // The first refusal decides nothing: it may be its caller's own.
+        // Two of seven answers, since the first one may be its caller's own and decides nothing.
         let limit = learned.limit.as_ref().unwrap();
         assert_near(limit.start, 0.8 * 64.0 * (1.0 - 2.0 / 9.0));
     }

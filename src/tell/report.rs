@@ -201,16 +201,7 @@ impl Report {
         let entry_bytes_max = cut::share(&sizes, room)
             .saturating_sub(1)
             .max(ENTRY_BYTES_MIN);
-        if entry_bytes_max < self.entry_bytes_max {
-            self.entry_bytes_max = entry_bytes_max;
-            for json in self.entries.values_mut() {
-                if json.len() > entry_bytes_max {
-                    let before = json.len();
-                    recut(json, entry_bytes_max);
-                    self.entries_bytes = self.entries_bytes - before + json.len();
-                }
-            }
-        }
+        self.cut_entries(entry_bytes_max);
         while self.entries_bytes > room {
             let Some(((outcome, ..), json)) = self.entries.pop_last() else {
                 return;
@@ -218,6 +209,22 @@ impl Report {
             self.entries_bytes -= json.len() + 1;
             *self.not_listed.entry(outcome).or_default() += 1;
             self.full_from = Some(outcome);
+        }
+    }
+
+    /// Cuts the entries to so many bytes each, those to come too.
+    fn cut_entries(&mut self, bytes_max: usize) {
+        if bytes_max >= self.entry_bytes_max {
+            return;
+        }
+        self.entry_bytes_max = bytes_max;
+        for json in self.entries.values_mut() {
+            let before = json.len();
+            if before <= bytes_max {
+                continue;
+            }
+            recut(json, bytes_max);
+            self.entries_bytes = self.entries_bytes - before + json.len();
         }
     }
 }
@@ -418,6 +425,33 @@ mod tests {
     }
 
     #[test]
+    fn a_large_entry_leaves_room_for_the_commas_of_small_ones() {
+        let mut report = Report::listing_all();
+        report.add(&failed(ANSWER_BYTES_MAX));
+        for number in 100..300 {
+            report.add(&ImageRecord::new(id(number), Outcome::Deferred));
+        }
+        let answer = answer(report);
+        let used = answer.bytes();
+        assert!(used > ANSWER_BYTES_MAX - 200, "{used} used");
+        let value = parsed(&answer);
+        assert_eq!(value.get("NotListed"), None);
+        assert_eq!(outcomes(&value).count(), 201);
+    }
+
+    #[test]
+    fn entries_that_fill_their_room_to_the_last_byte_stay() {
+        let mut report = Report::listing_all();
+        for number in 0..10 {
+            report.add(&ImageRecord::new(id(number), Outcome::Deferred));
+        }
+        let room = report.entries_bytes / 10 * 7;
+        report.fit(room);
+        assert_eq!(report.entries_bytes, room);
+        assert_eq!(report.entries.len(), 7);
+    }
+
+    #[test]
     fn work_that_is_left_is_whole_whatever_else_there_is() {
         let images: Vec<ImageId> = (100_000..105_000).map(id).collect();
         let rest = Continue {
@@ -554,6 +588,17 @@ mod tests {
             let value = parsed(&answer(report));
             assert_eq!(outcomes(&value).collect::<Vec<_>>(), [outcome.as_str(); 3]);
         }
+    }
+
+    #[test]
+    fn the_metrics_count_every_image_of_a_report_listed_or_not() {
+        let (mut report, mut expected) = (Report::of_sweep(), Metrics::default());
+        for record in [applied(), ImageRecord::new(id(1), Outcome::Unchanged)] {
+            report.add(&record);
+            expected.count(&record);
+        }
+        assert_eq!(*report.metrics(), expected);
+        assert_ne!(expected, Metrics::default());
     }
 
     #[test]
