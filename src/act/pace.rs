@@ -92,8 +92,8 @@ impl Pace {
             if is_hopeful || self.hopeful.get() == 0 {
                 break turn;
             }
+            // The lock is fair: the next one in the queue has it before this one gets it again.
             drop(turn);
-            sleep_until(Instant::now() + Self::SOON).await;
         };
         loop {
             let room = self.learned.borrow_mut().take(Instant::now());
@@ -156,12 +156,9 @@ impl Pace {
         if !is_busy {
             return now;
         }
-        let end = limit.next.max(now) + Duration::from_secs_f64(waiting / limit.rate(now));
-        if end > now + Self::QUEUE {
-            end - Self::QUEUE
-        } else {
-            now
-        }
+        let next = limit.next.saturating_duration_since(now);
+        let queue = next + Duration::from_secs_f64(waiting / limit.rate(now));
+        now + queue.saturating_sub(Self::QUEUE)
     }
 }
 
@@ -300,11 +297,11 @@ impl Learned {
         }
         // Two more, since few answers do not say all.
         let share = count.throttled / (answers + 2.0);
-        let measured = answers / (now - count.since).max(Count::SECOND).as_secs_f64();
         let rate = match &self.limit {
             Some(limit) => limit.rate(now),
-            // Callers may have asked for less than the operation gives.
-            None => measured.max(Self::WINDOW / Self::ROUND_TRIP),
+            // The answers of a second, or fewer than a window brings. Callers may have asked for less
+            // than the operation gives.
+            None => answers.max(Self::WINDOW / Self::ROUND_TRIP),
         };
         self.limit = Some(Limit::below(rate, share, self.limit.as_ref(), now));
         self.decided = now;
@@ -1086,6 +1083,272 @@ mod tests {
             count.renew(begun + Duration::from_secs(seconds));
             let throttled = 4.0 * left / let_through;
             assert_eq!((count.let_through, count.throttled), (left, throttled));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_was_throttled_three_times_in_a_row_lets_all_others_go_first() {
+        let pace = Pace::new(Instant::now());
+        for _ in 0..16 {
+            pace.turn(0).await;
+        }
+        let order = RefCell::new(Vec::new());
+        let caller = async |in_a_row| {
+            pace.turn(in_a_row).await;
+            order.borrow_mut().push(in_a_row);
+        };
+        let answers = async {
+            for _ in 0..5 {
+                sleep(Duration::from_millis(100)).await;
+                pace.answered(Instant::now(), Answer::Fault);
+            }
+        };
+        join!(
+            caller(0),
+            caller(4),
+            caller(3),
+            caller(2),
+            caller(1),
+            answers
+        );
+        assert_eq!(order.into_inner(), [0, 2, 1, 4, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_without_answers_delays_images_for_two_seconds_from_its_first_caller() {
+        let pace = Pace::new(Instant::now());
+        sleep(Duration::from_secs(10)).await;
+        let begun = Instant::now();
+        let callers = join_all((0..100).map(|_| pace.turn(0)));
+        let late = async {
+            sleep(Duration::from_millis(1600)).await;
+            pace.turn(0).await;
+        };
+        let look = async {
+            sleep(Duration::from_millis(1700)).await;
+            let now = begun + Duration::from_secs(2);
+            assert_eq!(pace.next_start(now), now + Pace::SOON);
+            let now = begun + Duration::from_millis(2001);
+            assert_eq!(pace.next_start(now), now);
+        };
+        let queue = async { join!(callers, late) };
+        tokio::select! { biased; () = look => {}, _ = queue => panic!("the queue has ended") }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_image_begins_when_the_queue_will_have_two_seconds_left() {
+        let now = Instant::now();
+        let pace = Pace::new(now);
+        // 12.8 calls a second, the first after 78.125 ms; twice as many a second later.
+        pace.learned.borrow_mut().limit = Some(Limit::below(20.0, 0.2, None, now));
+        pace.learned.borrow_mut().let_through = Some(now);
+        let later = now + Duration::from_secs(1);
+        for (waiting, now, delay) in [
+            (64, now, 3.078_125),
+            (24, now, 0.0),
+            (64, later, 0.5),
+            (51, later, 0.0),
+        ] {
+            pace.waiting.set(waiting);
+            let delay = Duration::from_secs_f64(delay);
+            assert_eq!(pace.next_start(now) - now, delay, "{waiting} waiting");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_is_forgotten_after_twenty_seconds() {
+        let now = Instant::now();
+        let mut learned = Learned::new(now);
+        learned.limit = Some(Limit::below(20.0, 0.2, None, now));
+        (learned.window, learned.room) = (50.0, 0.0);
+        learned.take(now + Duration::from_secs(20));
+        assert!(learned.limit.is_some());
+        let room = learned.take(now + Duration::from_millis(20_001));
+        assert!(matches!(room, Room::Now), "{room:?}");
+        assert!(learned.limit.is_none());
+        assert_eq!((learned.window, learned.room), (16.0, 15.0));
+    }
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    fn refused(caller: u64) -> Answer {
+        Answer::Throttled {
+            caller,
+            in_a_row: 1,
+        }
+    }
+
+    #[track_caller]
+    fn assert_near(actual: f64, expected: f64) {
+        let difference = (actual - expected).abs();
+        assert!(difference < 1e-9, "{actual}, not {expected}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_answer_makes_room_for_one_more_and_the_window_grows_while_callers_queue() {
+        let now = Instant::now();
+        for (answer, is_queued, room_before, window, room) in [
+            (Answer::Fault, true, 0.0, 16.0, 1.0),
+            (Answer::Fault, true, 15.5, 16.0, 16.0),
+            (Answer::Through, false, 0.0, 16.0, 1.0),
+            (Answer::Through, true, 0.0, 16.1, 1.1),
+            (Answer::Through, true, 15.5, 16.1, 16.1),
+        ] {
+            let mut learned = Learned::new(now);
+            learned.room = room_before;
+            learned.answered(now, now, answer, is_queued);
+            assert_near(learned.window, window);
+            assert_near(learned.room, room);
+        }
+        let mut learned = Learned::new(now);
+        learned.limit = Some(Limit::below(20.0, 0.2, None, now));
+        learned.answered(now, now, Answer::Through, true);
+        assert_near(learned.window, 16.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_to_requests_before_the_last_decision_do_not_count() {
+        let now = Instant::now();
+        let (before, later) = (now, now + seconds(0.1));
+        for (sent, counted) in [(before, 0.0), (later, 1.0)] {
+            let mut learned = Learned::new(later);
+            learned.answered(later, sent, Answer::Through, false);
+            learned.answered(later, sent, refused(1), false);
+            assert_near(learned.count.let_through, counted);
+            assert_near(learned.count.throttled, counted);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn four_throttled_answers_of_a_hundred_are_odd_and_the_fifth_slows_down() {
+        let begun = Instant::now();
+        let now = begun + seconds(1.0);
+        let mut learned = Learned::new(begun);
+        learned.let_through = Some(now);
+        (learned.count.let_through, learned.count.throttled) = (96.0, 2.0);
+        for caller in [1, 2] {
+            learned.answered(now, now, refused(caller), false);
+            assert!(learned.limit.is_none());
+        }
+        learned.answered(now, now, refused(2), false);
+        let limit = learned.limit.as_ref().unwrap();
+        assert_near(limit.start, 0.8 * 101.0 * (1.0 - 5.0 / 103.0));
+        assert_eq!((learned.decided, learned.count.since), (now, now));
+        assert_near(learned.count.answers(), 0.0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_answers_do_not_guess_a_rate_below_a_window_in_a_round_trip() {
+        let now = Instant::now();
+        let mut learned = Learned::new(now);
+        learned.let_through = Some(now);
+        learned.count.let_through = 5.0;
+        for caller in [1, 2] {
+            learned.answered(now, now, refused(caller), false);
+        }
+        // Two of seven answers, since the first one may be its caller's own and decides nothing.
+        let limit = learned.limit.as_ref().unwrap();
+        assert_near(limit.start, 0.8 * 64.0 * (1.0 - 2.0 / 9.0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_caller_that_is_throttled_again_and_again_decides_nothing() {
+        let now = Instant::now();
+        let mut learned = Learned::new(now);
+        for _ in 0..10 {
+            learned.answered(now, now, refused(1), false);
+        }
+        assert!(learned.limit.is_none());
+        learned.answered(now, now, refused(2), false);
+        assert!(learned.limit.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operation_is_busy_for_two_seconds_after_its_last_success_and_stuck_behind_them() {
+        let now = Instant::now();
+        let (end, behind) = (now + seconds(2.0), now + seconds(2.001));
+        let mut learned = Learned::new(now);
+        assert!(!learned.is_busy(now) && !learned.is_stuck(end));
+        learned.let_through = Some(now);
+        assert!(learned.is_busy(end) && !learned.is_busy(behind));
+        learned.throttled = Some(now);
+        assert!(!learned.is_stuck(end) && learned.is_stuck(behind));
+
+        learned.stuck = seconds(4.0);
+        assert_eq!(learned.stuck(end), seconds(4.0));
+        assert_eq!(learned.stuck(now + seconds(5.0)), seconds(7.0));
+        let through = now + seconds(6.0);
+        learned.answered(through, through, Answer::Through, false);
+        assert_eq!(learned.stuck(now + seconds(60.0)), seconds(8.0));
+        assert!(!learned.is_stuck(now + seconds(60.0)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_limit_is_a_part_of_the_rate_that_was_let_through() {
+        let now = Instant::now() + seconds(10.0);
+        let before = |age: f64, trust, plateau| Limit {
+            since: now - seconds(age),
+            trust,
+            plateau,
+            ..Limit::below(100.0, 0.2, None, now)
+        };
+        let guessed = |age| Some(before(age, Trust::Guessed, 100.0));
+        let held = || Some(before(0.0, Trust::Held, 100.0));
+        for (rate, share, before, trust, start, plateau) in [
+            (100.0, 0.2, None, Trust::Guessed, 64.0, 74.4),
+            (100.0, 0.9, None, Trust::Guessed, 24.0, 27.9),
+            (0.5, 0.5, None, Trust::Guessed, 0.5, 0.5),
+            (100.0, 0.2, guessed(2.0), Trust::Bounded, 64.0, 74.4),
+            (100.0, 0.2, guessed(2.001), Trust::Held, 64.0, 74.4),
+            (50.0, 0.2, held(), Trust::Held, 32.0, 90.0),
+            (90.0, 0.2, held(), Trust::Held, 57.6, 66.96),
+            (90.0, 0.5, held(), Trust::Held, 36.0, 41.85),
+            (90.0, 0.6, held(), Trust::Held, 28.8, 81.0),
+        ] {
+            let limit = Limit::below(rate, share, before.as_ref(), now);
+            assert_eq!(limit.trust, trust, "{rate}, {share}");
+            assert_near(limit.start, start);
+            assert_near(limit.plateau, plateau);
+            assert_eq!(limit.next, now + seconds(1.0 / limit.start));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guessed_rate_doubles_each_second_and_a_bounded_one_rests_at_its_plateau() {
+        let now = Instant::now();
+        let mut limit = Limit::below(100.0, 0.2, None, now);
+        for (age, rate) in [(0.0, 64.0), (1.0, 128.0), (2.0, 256.0)] {
+            assert_near(limit.rate(now + seconds(age)), rate);
+        }
+        limit.trust = Trust::Bounded;
+        // It gets back to the plateau after 3.6 seconds: the cube root of (1 - 64 / 74.4) / 0.003.
+        let rest = ((1.0 - 64.0 / 74.4) / 0.003_f64).cbrt();
+        for (age, rate) in [
+            (0.0, 64.0),
+            (rest, 74.4),
+            (rest + 1.0, 74.4 * 1.003),
+            (rest + 10.0, 74.4 * 4.0),
+        ] {
+            let actual = limit.rate(now + seconds(age));
+            assert!((actual - rate).abs() < 1e-6, "{actual}, not {rate}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_keep_their_distance_and_make_up_for_fifty_milliseconds_at_most() {
+        let now = Instant::now() + seconds(10.0);
+        for (late, from) in [(0.0, 0.0), (0.05, 0.0), (0.2, 0.15)] {
+            let mut limit = Limit::below(100.0, 0.2, None, now);
+            limit.trust = Trust::Bounded;
+            limit.next = now;
+            let early = limit.take(now - seconds(0.001));
+            assert!(matches!(early, Room::At(next) if next == now), "{early:?}");
+            let sent = now + seconds(late);
+            let rate = limit.rate(sent);
+            assert!(matches!(limit.take(sent), Room::Now));
+            assert_eq!(limit.next, now + seconds(from) + seconds(1.0 / rate));
         }
     }
 }

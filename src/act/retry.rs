@@ -658,6 +658,30 @@ mod tests {
         assert_eq!(result, Err(CallError::timeout(OPERATION)));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn time_between_calls_does_not_count_and_a_call_beside_another_has_what_is_left() {
+        let retry = retry(600);
+        let attempts = retry.attempts_for(seconds(10));
+        let slow = async || {
+            sleep(seconds(4)).await;
+            Ok(())
+        };
+        assert_eq!(attempts.call(OPERATION, slow).await, Ok(()));
+        sleep(seconds(30)).await;
+        let start = Instant::now();
+        let late = async {
+            sleep(seconds(3)).await;
+            attempts
+                .call("DescribeTags", pending::<Result<(), _>>)
+                .await
+        };
+        let first = attempts.call(OPERATION, pending::<Result<(), _>>);
+        let both = join!(first, late);
+        assert_eq!(both.0, Err(CallError::timeout(OPERATION)));
+        assert_eq!(both.1, Err(CallError::timeout("DescribeTags")));
+        assert_eq!(start.elapsed(), seconds(6));
+    }
+
     /// Has callers learn that the operation is throttled.
     async fn throttle(retry: &Retry, callers: usize, tries: u32) {
         let call = async |_| {
@@ -715,5 +739,30 @@ mod tests {
         assert_eq!(start.elapsed(), seconds(9));
         sleep_until(retry.deadline()).await;
         assert!(!attempts.back_off(&error(ErrorKind::Throttled)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_is_tried_again_with_fifty_milliseconds_left_and_not_with_fewer() {
+        for (left, again) in [(50, true), (49, false)] {
+            let retry = Retry::until(Instant::now() + Duration::from_millis(left));
+            let attempts = retry.attempts();
+            let backed_off = attempts.back_off(&error(ErrorKind::Throttled)).await;
+            assert_eq!(backed_off, again, "{left} ms");
+        }
+    }
+
+    #[test]
+    fn delays_double_from_a_tenth_of_a_second_to_five_seconds_without_end() {
+        let delays: Vec<Duration> = Retry::backoff().take(100).collect();
+        assert_eq!(delays.len(), 100);
+        let mut least = Duration::from_millis(100);
+        for delay in delays {
+            // Jitter adds at most as much again.
+            assert!(
+                delay >= least && delay <= least * 2,
+                "{delay:?} of {least:?}"
+            );
+            least = (least * 2).min(seconds(5));
+        }
     }
 }

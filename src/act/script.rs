@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     call_error::CallError,
-    ports::{Described, Ec2, Ec2Write, Keys, Listing, Page, Parameters},
+    ports::{Described, Ec2, Ec2Write, Keys, Listing, Page, Parameters, Which},
 };
 
 /// A loop without end fails its test here.
@@ -32,6 +32,10 @@ pub(super) struct State {
     pub(super) copy: BTreeMap<String, CopyPermissions>,
     /// Whether block public access is on.
     pub(super) block: Option<bool>,
+    /// What every listing names, in this order, so many on a page; an image without an id only where
+    /// no id is asked for.
+    pub(super) listed: Vec<Option<ImageId>>,
+    pub(super) page: usize,
     pub(super) calls: Vec<String>,
 }
 
@@ -149,11 +153,31 @@ impl Ec2 for Script<'_> {
 
     async fn image_ids(
         &self,
-        _: &Listing,
-        _: i32,
-        _: Option<&str>,
+        listing: &Listing,
+        size: i32,
+        token: Option<&str>,
     ) -> Result<Page<Option<ImageId>>, CallError> {
-        panic!("no script lists images")
+        let which = match listing.which {
+            Which::All => "all",
+            Which::Tagged(_) => "tagged",
+            Which::Public => "public",
+        };
+        let patterns = &listing.id_patterns;
+        self.call(format!("list {which} {} {size}", patterns.join(" ")))
+            .await?;
+        let matches = |id: &&Option<ImageId>| {
+            let id = id.map(|id| id.to_string()).unwrap_or_default();
+            let begins = |pattern: &String| id.starts_with(pattern.trim_end_matches('*'));
+            patterns.is_empty() || (!id.is_empty() && patterns.iter().any(begins))
+        };
+        let state = self.state.borrow();
+        let ids: Vec<Option<ImageId>> = state.listed.iter().filter(matches).copied().collect();
+        let from: usize = token.map_or(0, |token| token.parse().unwrap());
+        let to = ids.len().min(from + state.page);
+        Ok(Page {
+            items: ids[from..to].to_vec(),
+            next: (to < ids.len()).then(|| to.to_string()),
+        })
     }
 
     async fn launch_permissions(&self, _: ImageId) -> Result<LaunchPermissions, CallError> {

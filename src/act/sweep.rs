@@ -205,7 +205,149 @@ fn parts(after: Option<ImageId>) -> VecDeque<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::{super::script::Script, *};
+
+    fn id(begin: &str) -> ImageId {
+        format!("ami-{begin:0<17}").parse().unwrap()
+    }
+
+    /// An EC2 that lists these images, so many on a page.
+    fn listing<'a>(page: usize, listed: &[Option<&str>]) -> Script<'a> {
+        let ec2 = Script::new(|_, _| Ok(Duration::ZERO));
+        ec2.state.borrow_mut().listed = listed.iter().map(|begin| begin.map(id)).collect();
+        ec2.state.borrow_mut().page = page;
+        ec2
+    }
+
+    /// The parts that a sweep finds behind an image.
+    async fn swept(
+        ec2: &Script<'_>,
+        kinds: Vec<Which>,
+        after: Option<&str>,
+    ) -> Result<Vec<Listed>, CallError> {
+        let retry = Retry::until(Instant::now() + Duration::from_secs(600));
+        let mut lister = Lister::new(ec2, &retry, kinds, after.map(id));
+        let mut parts = Vec::new();
+        while let Some(listed) = lister.next().await? {
+            parts.push(listed);
+            assert!(parts.len() <= 17, "the parts have no end");
+        }
+        Ok(parts)
+    }
+
+    fn readable(begins: &[&str]) -> Listed {
+        Listed {
+            ids: begins.iter().map(|begin| id(begin)).collect(),
+            unreadable: 0,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_small_estate_is_listed_at_once_and_an_image_of_two_kinds_counts_once() {
+        let ec2 = listing(500, &[Some("0c"), Some("0a"), None, None, Some("0b")]);
+        let kinds = kinds(false, "ami-warden:", None);
+        let parts = swept(&ec2, kinds, None).await.unwrap();
+        let whole = Listed {
+            unreadable: 2,
+            ..readable(&["0a", "0b", "0c"])
+        };
+        assert_eq!(parts, [whole]);
+        assert_eq!(ec2.calls(), ["list tagged  500", "list public  500"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn eight_pages_are_listed_at_once_and_nine_in_parts() {
+        let begins = ["0a1", "05", "0a0", "1", "02", "0f", "04", "03", "01"];
+        let all = begins.map(Some);
+        let ec2 = listing(1, &all[1..]);
+        let parts = swept(&ec2, vec![Which::All], None).await.unwrap();
+        let sorted = ["01", "02", "03", "04", "05", "0a0", "0f", "1"];
+        assert_eq!(parts, [readable(&sorted)]);
+        assert_eq!(ec2.calls(), ["list all  500"; 8]);
+
+        let ec2 = listing(1, &all);
+        let parts = swept(&ec2, vec![Which::All], None).await.unwrap();
+        assert_eq!(parts.len(), 17);
+        assert_eq!(parts[0], readable(&[]));
+        assert_eq!(parts[1], readable(&["01"]));
+        assert_eq!(parts[10], readable(&["0a0", "0a1"]));
+        assert_eq!(parts[16], readable(&["1"]));
+        let calls = ec2.calls();
+        assert_eq!(calls[..8], ["list all  500"; 8]);
+        assert_eq!(
+            calls[8..10],
+            ["list all ami-00* 500", "list all ami-01* 500"]
+        );
+        assert_eq!(calls.len(), 8 + 17 + 1); // one part has two pages
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_lists_what_fits_into_a_page_or_parts_and_only_what_lies_behind_the_last_one() {
+        let begins = ["0e", "0d", "0c"].map(Some);
+        let ec2 = listing(3, &begins);
+        let parts = swept(&ec2, vec![Which::All], Some("0d")).await.unwrap();
+        assert_eq!(parts, [readable(&["0e"])]);
+        assert_eq!(ec2.calls(), ["list all  500"]);
+
+        let ec2 = listing(2, &begins);
+        let parts = swept(&ec2, vec![Which::All], Some("0d")).await.unwrap();
+        let expected = [&[][..], &["0e"], &[], &[]].map(readable);
+        assert_eq!(parts, expected);
+        assert_eq!(ec2.calls()[..2], ["list all  500", "list all ami-0d* 500"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_that_takes_too_long_or_cannot_be_read_is_halved_down_to_ten_images() {
+        for code in ["Timeout", "UnreadableAnswer"] {
+            let mut left = 7;
+            let ec2 = Script::new(move |_, _| {
+                left -= 1;
+                let error = CallError::answered("DescribeImages", code, 500, "");
+                if left >= 0 {
+                    Err(error)
+                } else {
+                    Ok(Duration::ZERO)
+                }
+            });
+            ec2.state.borrow_mut().page = 1;
+            ec2.state.borrow_mut().listed = ["0a", "0b"].map(|begin| Some(id(begin))).to_vec();
+            swept(&ec2, vec![Which::All], None).await.unwrap();
+            let sizes = [500, 250, 125, 62, 31, 15, 10, 10, 10];
+            assert_eq!(ec2.calls(), sizes.map(|size| format!("list all  {size}")));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_another_fault_a_page_is_as_large_as_before() {
+        let mut faults = 1;
+        let ec2 = Script::new(move |_, _| {
+            faults -= 1;
+            let error = CallError::answered("DescribeImages", "InternalError", 500, "");
+            if faults >= 0 {
+                Err(error)
+            } else {
+                Ok(Duration::ZERO)
+            }
+        });
+        swept(&ec2, vec![Which::All], None).await.unwrap();
+        assert_eq!(ec2.calls(), ["list all  500"; 2]);
+    }
+
+    #[test]
+    fn the_note_about_unreadable_images_tells_how_many_they_are() {
+        assert_eq!(
+            unreadable_note(1),
+            "EC2 listed 1 image without an id that can be read; it was not looked at."
+        );
+        assert_eq!(
+            unreadable_note(2),
+            "EC2 listed 2 images without an id that can be read; they were not looked at."
+        );
+    }
 
     #[test]
     fn parts_follow_each_other_in_the_order_of_the_ids_and_cover_all_of_them() {

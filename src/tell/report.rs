@@ -201,16 +201,7 @@ impl Report {
         let entry_bytes_max = cut::share(&sizes, room)
             .saturating_sub(1)
             .max(ENTRY_BYTES_MIN);
-        if entry_bytes_max < self.entry_bytes_max {
-            self.entry_bytes_max = entry_bytes_max;
-            for json in self.entries.values_mut() {
-                if json.len() > entry_bytes_max {
-                    let before = json.len();
-                    recut(json, entry_bytes_max);
-                    self.entries_bytes = self.entries_bytes - before + json.len();
-                }
-            }
-        }
+        self.cut_entries(entry_bytes_max);
         while self.entries_bytes > room {
             let Some(((outcome, ..), json)) = self.entries.pop_last() else {
                 return;
@@ -218,6 +209,22 @@ impl Report {
             self.entries_bytes -= json.len() + 1;
             *self.not_listed.entry(outcome).or_default() += 1;
             self.full_from = Some(outcome);
+        }
+    }
+
+    /// Cuts the entries to so many bytes each, those to come too.
+    fn cut_entries(&mut self, bytes_max: usize) {
+        if bytes_max >= self.entry_bytes_max {
+            return;
+        }
+        self.entry_bytes_max = bytes_max;
+        for json in self.entries.values_mut() {
+            let before = json.len();
+            if before <= bytes_max {
+                continue;
+            }
+            recut(json, bytes_max);
+            self.entries_bytes = self.entries_bytes - before + json.len();
         }
     }
 }
@@ -302,6 +309,9 @@ mod tests {
             report.add(&record);
             retained = retained.max(report.retained_bytes());
         }
+        let entries = report.entries.values();
+        let bytes: usize = entries.map(|json| json.len() + 1).sum();
+        assert_eq!(report.entries_bytes, bytes);
         println!("{count} images: at most {retained} bytes retained");
         assert!(retained <= 300_000, "{retained}");
         report
@@ -412,6 +422,33 @@ mod tests {
                 "{entry}"
             );
         }
+    }
+
+    #[test]
+    fn a_large_entry_leaves_room_for_the_commas_of_small_ones() {
+        let mut report = Report::listing_all();
+        report.add(&failed(ANSWER_BYTES_MAX));
+        for number in 100..300 {
+            report.add(&ImageRecord::new(id(number), Outcome::Deferred));
+        }
+        let answer = answer(report);
+        let used = answer.bytes();
+        assert!(used > ANSWER_BYTES_MAX - 200, "{used} used");
+        let value = parsed(&answer);
+        assert_eq!(value.get("NotListed"), None);
+        assert_eq!(outcomes(&value).count(), 201);
+    }
+
+    #[test]
+    fn entries_that_fill_their_room_to_the_last_byte_stay() {
+        let mut report = Report::listing_all();
+        for number in 0..10 {
+            report.add(&ImageRecord::new(id(number), Outcome::Deferred));
+        }
+        let room = report.entries_bytes / 10 * 7;
+        report.fit(room);
+        assert_eq!(report.entries_bytes, room);
+        assert_eq!(report.entries.len(), 7);
     }
 
     #[test]
@@ -539,6 +576,42 @@ mod tests {
             .map(|it| it["ImageId"].as_str().unwrap())
             .collect();
         assert_eq!(ids, [9, 3, 4, 1].map(|number| id(number).to_string()));
+    }
+
+    #[test]
+    fn an_image_that_was_told_of_twice_is_listed_twice() {
+        for outcome in [Outcome::Applied, Outcome::Failed] {
+            let mut report = Report::listing_all();
+            for _ in 0..3 {
+                report.add(&ImageRecord::new(id(1), outcome));
+            }
+            let value = parsed(&answer(report));
+            assert_eq!(outcomes(&value).collect::<Vec<_>>(), [outcome.as_str(); 3]);
+        }
+    }
+
+    #[test]
+    fn the_metrics_count_every_image_of_a_report_listed_or_not() {
+        let (mut report, mut expected) = (Report::of_sweep(), Metrics::default());
+        for record in [applied(), ImageRecord::new(id(1), Outcome::Unchanged)] {
+            report.add(&record);
+            expected.count(&record);
+        }
+        assert_eq!(*report.metrics(), expected);
+        assert_ne!(expected, Metrics::default());
+    }
+
+    #[test]
+    fn notes_are_kept_up_to_4096_bytes_with_their_quotes_and_commas() {
+        let mut report = Report::listing_all();
+        for _ in 0..4 {
+            report.note(&"n".repeat(1021));
+        }
+        report.note("");
+        report.note("n");
+        let value = parsed(&answer(report));
+        assert_eq!(value["Notes"], json!(vec!["n".repeat(1021); 4]));
+        assert_eq!(value["More"]["Notes"], 2);
     }
 
     #[test]
