@@ -54,7 +54,7 @@ invoke: event-is-named $(RIE) compile-programs ## The same world, one event: mak
 # Asked before anything is compiled.
 .PHONY: event-is-named
 event-is-named:
-	@if [ ! -f '$(EVENT)' ]; then echo 'Which event? make invoke EVENT=FILE, where FILE may be one of'; ls events/*.json; exit 1; fi
+	@if [ ! -f '$(EVENT)' ]; then echo '$(if $(EVENT),There is no file $(EVENT).,Which event?) make invoke EVENT=FILE$(,) where FILE may be one of'; ls events/*.json; exit 1; fi
 
 # --- Test -------------------------------------------------------------------------------------------------------------------------------
 

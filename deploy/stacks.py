@@ -80,6 +80,8 @@ def need_boto3() -> Any:
 
 def _find(session: Any, names: list[str]) -> list[Stack]:
     """The stacks of these names that one session sees. Raises `Trouble` for a name without a stack."""
+    if session.region_name is None:
+        raise Trouble("No Region is set. Name one with --region, or set AWS_DEFAULT_REGION.")
     # A session makes one client at a time; its clients may be used at the same time (boto3, "Multithreading").
     lock = threading.Lock()
 

@@ -1,5 +1,6 @@
 """deploy/redrive.py: nothing that is kept is lost, stops another, or is sent twice; whatever it holds, it is shown as text."""
 
+import argparse
 import itertools
 import json
 import subprocess
@@ -643,3 +644,11 @@ def test_a_mode_is_chosen_once(capsys):
     with pytest.raises(SystemExit):
         redrive.main(["--list", "--dry-run"])
     assert "not allowed with" in capsys.readouterr().err
+
+
+def test_a_missing_region_is_named_with_the_way_to_set_it(monkeypatch):
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    options = argparse.Namespace(stack_name=None, profile=None, region=None)
+    assert stacks.find(options) == ([], ["here: No Region is set. Name one with --region, or set AWS_DEFAULT_REGION."])
