@@ -33,6 +33,7 @@ use std::{
 };
 
 use ami_warden::aws::{Choice, Clients, ReadOnly};
+use ami_warden_core::wish::policy::Policy;
 
 use crate::{
     failure::Failure,
@@ -73,10 +74,14 @@ async fn run(options: &Options) -> Result<u8, Failure> {
         profile: options.profile.as_deref(),
         region: options.region.as_deref(),
     };
+    let rules = options.rules()?;
+    if let Some(rules) = &rules {
+        // Before anything of AWS is needed: a check of rules may run without credentials.
+        Policy::parse_with_rules("", Vec::new(), None, &rules.name, &rules.json)?;
+    }
     let clients = Clients::<ReadOnly>::chosen(&choice).await;
     let region = clients.region.clone().ok_or(Failure::NoRegion)?;
     let settings = options.settings.settings(&region)?;
-    let rules = options.rules()?;
     if let Some(path) = &options.html {
         html::check(path)?;
     }

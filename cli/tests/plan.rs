@@ -848,6 +848,16 @@ fn without_credentials_it_names_profiles_and_the_sign_in() {
 }
 
 #[test]
+fn a_mistake_in_the_rules_is_told_without_credentials_and_region() {
+    let mut world = World::seeded();
+    world.vars.retain(|(name, _)| !name.starts_with("AWS_"));
+    let rules = file("broken.json", r#"[{"Launch": "all"}]"#);
+    let run = world.run(&["--policy-path", "/ami-warden", "--rules", &rules]);
+    assert_eq!((run.code, run.out.as_str()), (Some(1), ""));
+    assert!(run.err.contains("[0]"), "{run:?}");
+}
+
+#[test]
 fn a_profile_and_a_region_that_are_typed_count_before_the_environment() {
     let config = file(
         "profiles",
