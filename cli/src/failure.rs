@@ -20,8 +20,8 @@ pub enum Failure {
     NoRegion,
     /// No credentials can be had.
     #[error(
-        "no AWS credentials: {0}. Name a profile with --profile or AWS_PROFILE, sign in to it with \
-         `aws sso login --profile NAME`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        "no AWS credentials: name a profile with --profile or AWS_PROFILE, sign in to it with \
+         `aws sso login --profile NAME`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY ({0})"
     )]
     NoCredentials(#[from] NoCredentials),
     /// A setting with a value that is not allowed.

@@ -40,7 +40,10 @@ impl StsClient {
         };
         match provider.provide_credentials().await {
             Ok(_) => Ok(()),
-            Err(error) => Err(NoCredentials(causes(&error))),
+            Err(error) => {
+                let causes = causes(&error);
+                Err(NoCredentials(causes.trim_end_matches('.').to_owned()))
+            }
         }
     }
 }
