@@ -12,6 +12,7 @@ use std::{
 };
 
 use ami_warden_core::model::image::ImageId;
+use futures_util::stream::{self, Stream};
 
 use super::{
     call_error::CallError,
@@ -32,6 +33,15 @@ pub struct Listed {
     pub ids: Vec<ImageId>,
     /// Images that EC2 listed without an id that can be read.
     pub unreadable: usize,
+}
+
+/// How far the listing of a sweep has come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Images that EC2 listed without an id that can be read.
+    pub unreadable: usize,
+    /// The end; `None` while parts are left.
+    pub end: Option<Result<(), CallError>>,
 }
 
 /// Lists the images of a sweep, part by part.
@@ -86,6 +96,22 @@ impl<'a, E: Ec2> Lister<'a, E> {
             after,
             state: State::Begin,
         }
+    }
+
+    /// The ids of all parts. An error of EC2 ends them, and `progress` has it.
+    pub fn parts(self, progress: &mut Progress) -> impl Stream<Item = Vec<ImageId>> {
+        stream::unfold((self, progress), |(mut lister, progress)| async move {
+            let end = match lister.next().await {
+                Ok(Some(listed)) => {
+                    progress.unreadable += listed.unreadable;
+                    return Some((listed.ids, (lister, progress)));
+                }
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            progress.end = Some(end);
+            None
+        })
     }
 
     /// The next part; `None` at the end.

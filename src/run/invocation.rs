@@ -1,11 +1,6 @@
 //! One invocation, from event to answer.
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::BTreeSet,
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::Cell, collections::BTreeSet, rc::Rc, time::Duration};
 
 use ami_warden_core::{
     event::{
@@ -16,7 +11,7 @@ use ami_warden_core::{
     wish::policy::PolicyError,
 };
 use chrono::{DateTime, Utc};
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -32,7 +27,7 @@ use crate::{
         record::{ImageRecord, Outcome, SkipReason},
         retry::Retry,
         rulebook::{RuleSource, Rulebook, Rulebooks},
-        sweep::{self, Lister},
+        sweep::{self, Lister, Progress},
     },
     tell::{
         answer::{Answer, Continue},
@@ -299,39 +294,21 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             status_tag.as_deref(),
         );
         let lister = Lister::new(&self.warden.ec2, self.retry, kinds, after);
-        let (end, unreadable) = (&RefCell::new(None), &Cell::new(0));
-        let parts = stream::unfold(lister, move |mut lister| async move {
-            match lister.next().await {
-                Ok(Some(listed)) => {
-                    unreadable.set(unreadable.get() + listed.unreadable);
-                    Some((listed.ids, lister))
-                }
-                Ok(None) => {
-                    end.replace(Some(Ok(())));
-                    None
-                }
-                Err(error) => {
-                    end.replace(Some(Err(error)));
-                    None
-                }
-            }
-        });
+        let mut progress = Progress::default();
+        let parts = lister.parts(&mut progress);
         let worked = self
             .work_on_parts(parts, &Promised::Nothing, manner, true, told)
             .await;
-        if unreadable.get() > 0 {
-            told.report.note(&sweep::unreadable_note(unreadable.get()));
+        if progress.unreadable > 0 {
+            told.report
+                .note(&sweep::unreadable_note(progress.unreadable));
         }
         let (left, done_to) = match worked {
             Ok((left, taken)) => (left, taken.or(after)),
             Err(error) => return Ok(Err(error)),
         };
-        let is_whole = match end.take() {
-            Some(Err(error)) => return Err(Error::SweepFailed(error)),
-            Some(Ok(())) => true,
-            None => false,
-        };
-        if !is_whole || !left.read.is_empty() || !left.rest.is_empty() {
+        let end = progress.end.transpose().map_err(Error::SweepFailed)?;
+        if end.is_none() || !left.read.is_empty() || !left.rest.is_empty() {
             return Ok(Ok(Left {
                 sweep_after: done_to,
                 sweep_anew: false,
