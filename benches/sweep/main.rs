@@ -154,13 +154,8 @@ fn limits(broken: &mut Vec<String>) {
 
 /// Sweeps an estate and prints a row; the part of the limit that was reached, and how many images were lost.
 fn against_limits(estate: &Estate, times: u32) -> (f64, u64) {
-    let world = World::with(Config {
-        latency: LATENCY,
-        buckets: Buckets::published().times(f64::from(times)),
-        ..Config::default()
-    });
-    let mut function = populate(world, estate).start();
-    let answer = sweep(&mut function);
+    let mut function = populate(limited(times), estate).start();
+    let (answer, _) = sweep(&mut function);
     let calls = function.emulator.calls();
     let odd = odd_ids(estate);
     let seconds = seconds_for_the_others(&calls, &odd);
@@ -221,22 +216,11 @@ fn memory(broken: &mut Vec<String>) {
         (20_000, "a mistyped key", Kind::Mistyped),
         (1_000, "fail, with EC2's longest messages", Kind::Failing),
     ] {
-        let estate = Estate {
-            name,
-            images,
-            kind,
-            odd: None,
-            limit: &READ,
-        };
+        let estate = Estate::even(name, images, kind);
         let mut function = populate(World::new(), &estate).start();
         let start = Instant::now();
-        let answered = function.invoke_for(TIME, &json!({ "Sweep": {} }).to_string());
+        let (answer, bytes) = sweep(&mut function);
         let seconds = start.elapsed().as_secs_f64();
-        let bytes = match &answered {
-            Ok(answer) => answer.to_string().len(),
-            Err(failed) => failed.error_message.len(),
-        };
-        let answer = answered.unwrap_or_else(|failed| failed.answer());
         assert_eq!(answer["Summary"], json!({ kind.outcome(): images }));
         let peak = function.peak_memory_mb();
         println!("| {images} | {name} | {peak:.1} | {bytes} | {seconds:.1} |");
@@ -258,20 +242,9 @@ fn peers(python: &str) {
         (1000, "settled", Kind::Settled),
         (600, "changed", Kind::Changed),
     ] {
-        let estate = Estate {
-            name,
-            images,
-            kind,
-            odd: None,
-            limit: &READ,
-        };
+        let estate = Estate::even(name, images, kind);
         for by in ["ami-warden", "boto3_loop", "c7n_policy"] {
-            let world = World::with(Config {
-                latency: LATENCY,
-                buckets: Buckets::published(),
-                ..Config::default()
-            });
-            let world = populate(world, &estate);
+            let world = populate(limited(1), &estate);
             let start = Instant::now();
             if by == "ami-warden" {
                 let mut function = world.start();
@@ -322,9 +295,37 @@ fn run_peer(python: &str, name: &str, emulator: &Emulator) -> f64 {
         .unwrap_or_else(|_| panic!("{name} did not end well:\n{printed}\n{errors}"))
 }
 
-fn sweep(function: &mut Function) -> Value {
-    let answered = function.invoke_for(TIME, &json!({ "Sweep": {} }).to_string());
-    answered.unwrap_or_else(|failed| failed.answer())
+/// The answer, or that of an invocation with failed images, and its bytes.
+fn sweep(function: &mut Function) -> (Value, usize) {
+    match function.invoke_for(TIME, &json!({ "Sweep": {} }).to_string()) {
+        Ok(answer) => {
+            let bytes = answer.to_string().len();
+            (answer, bytes)
+        }
+        Err(failed) => (failed.answer(), failed.error_message.len()),
+    }
+}
+
+/// An EC2 with the published limits, so many times as large.
+fn limited(times: u32) -> World {
+    World::with(Config {
+        latency: LATENCY,
+        buckets: Buckets::published().times(f64::from(times)),
+        ..Config::default()
+    })
+}
+
+impl Estate {
+    /// Images that are all alike.
+    fn even(name: &'static str, images: u32, kind: Kind) -> Self {
+        Self {
+            name,
+            images,
+            kind,
+            odd: None,
+            limit: &READ,
+        }
+    }
 }
 
 impl Kind {

@@ -227,10 +227,10 @@ fn images_that_are_stuck_hold_back_no_other_of_three_hundred() {
     );
 }
 
-#[test]
-fn no_part_of_a_large_estate_waits_for_an_image_of_the_part_before() {
-    let mut function = World::with(Config {
-        largest_page: Some(20),
+/// 320 images to be shared, in all parts of a listing, which has pages too small to list them at once.
+fn large_estate(largest_page: usize) -> Function {
+    let function = World::with(Config {
+        largest_page: Some(largest_page),
         ..Config::default()
     })
     .permissive()
@@ -239,8 +239,14 @@ fn no_part_of_a_large_estate_waits_for_an_image_of_the_part_before() {
     function
         .emulator
         .add_all((0..320).map(|n| Image::new(id(n)).tag(TAG, ALICE)));
+    function
+}
+
+#[test]
+fn no_part_of_a_large_estate_waits_for_an_image_of_the_part_before() {
+    let mut function = large_estate(20);
     let stuck =
-        Fault::error("DescribeImageAttribute", "RequestLimitExceeded").with("ImageId", &id(0));
+        Fault::error("DescribeImageAttribute", "RequestLimitExceeded").with("ImageId", &nth(0));
     function.emulator.fault(stuck.forever());
     let failed = function
         .invoke_for(Duration::from_secs(20), &sweep().to_string())
@@ -593,16 +599,7 @@ fn a_sweep_takes_status_tags_off_images_that_have_no_directive_any_more() {
 
 #[test]
 fn a_listing_of_many_slow_pages_leaves_time_for_images_and_covers_each_once() {
-    let mut function = World::with(Config {
-        largest_page: Some(10),
-        ..Config::default()
-    })
-    .permissive()
-    .start();
-    let id = |n: usize| format!("ami-0{:x}{n:015x}", n % 16);
-    function
-        .emulator
-        .add_all((0..320).map(|n| Image::new(id(n)).tag(TAG, ALICE)));
+    let mut function = large_estate(10);
     // A listing of all of them takes twenty seconds, and a link has fifteen.
     let listing = CallMatch::new("DescribeImages")
         .with_any("MaxResults")

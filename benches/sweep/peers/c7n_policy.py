@@ -2,6 +2,7 @@
 
 import json
 import resource
+import sys
 import tempfile
 
 from c7n.cli import main
@@ -17,8 +18,6 @@ with tempfile.TemporaryDirectory() as folder:
     path = f"{folder}/policy.json"
     with open(path, "w", encoding="utf-8") as policies:
         json.dump({"policies": [POLICY]}, policies)
-    import sys
-
     sys.argv = ["custodian", "run", "--cache-period", "0", "--region", "us-east-1", "--output-dir", folder, path]
     try:
         main()
