@@ -6,7 +6,10 @@ use ami_warden::{
     act::call_error::{CallError, ErrorKind},
     aws::NoCredentials,
 };
-use ami_warden_core::wish::policy::{PolicyError, PolicyFault};
+use ami_warden_core::wish::{
+    policy::{PolicyError, PolicyFault},
+    rules::RulesError,
+};
 
 use crate::setting_options::BadSetting;
 
@@ -29,7 +32,10 @@ pub enum Failure {
     Setting(#[from] BadSetting),
     /// The file of `--rules` cannot be read.
     #[error("{} cannot be read: {error}", .path.display())]
-    Rules { path: PathBuf, error: io::Error },
+    UnreadableRules { path: PathBuf, error: io::Error },
+    /// The file of `--rules` holds no rules that can be used.
+    #[error("{}: {error}", .path.display())]
+    BadRules { path: PathBuf, error: RulesError },
     /// The file of `--html` cannot be written.
     #[error("{} cannot be written: {error}", .path.display())]
     Html { path: PathBuf, error: io::Error },

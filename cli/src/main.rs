@@ -33,7 +33,6 @@ use std::{
 };
 
 use ami_warden::aws::{Choice, Clients, ReadOnly};
-use ami_warden_core::wish::policy::Policy;
 
 use crate::{
     failure::Failure,
@@ -74,11 +73,8 @@ async fn run(options: &Options) -> Result<u8, Failure> {
         profile: options.profile.as_deref(),
         region: options.region.as_deref(),
     };
+    // Before anything of AWS is needed: a check of rules may run without credentials.
     let rules = options.rules()?;
-    if let Some(rules) = &rules {
-        // Before anything of AWS is needed: a check of rules may run without credentials.
-        Policy::parse_with_rules("", Vec::new(), None, &rules.name, &rules.json)?;
-    }
     let clients = Clients::<ReadOnly>::chosen(&choice).await;
     let region = clients.region.clone().ok_or(Failure::NoRegion)?;
     let settings = options.settings.settings(&region)?;
@@ -93,7 +89,7 @@ async fn run(options: &Options) -> Result<u8, Failure> {
         keys: &clients.keys,
         parameters: &clients.parameters,
     };
-    let mut survey = Survey::make(&sources, rules.as_ref(), &options.scope()).await?;
+    let mut survey = Survey::make(&sources, rules.as_deref(), &options.scope()).await?;
     survey.ask_for_account(&clients.caller).await;
     if options.usage {
         survey.ask_for_usage(&clients.ec2.usage_reports()).await;

@@ -2,7 +2,10 @@
 
 use std::{fs, io::IsTerminal, path::PathBuf};
 
-use ami_warden_core::model::image::ImageId;
+use ami_warden_core::{
+    model::image::ImageId,
+    wish::rules::{Rule, parse_rules},
+};
 use clap::{Parser, ValueEnum};
 
 use crate::{
@@ -96,13 +99,6 @@ enum Color {
     Never,
 }
 
-/// Rules of `--rules`, in place of the stored ones.
-pub struct Rules {
-    /// The file's name, for errors.
-    pub name: String,
-    pub json: String,
-}
-
 impl Options {
     /// Reads the command line.
     ///
@@ -129,21 +125,20 @@ impl Options {
     /// The rules of `--rules`.
     ///
     /// # Errors
-    /// A file that cannot be read.
-    pub fn rules(&self) -> Result<Option<Rules>, Failure> {
+    /// A file that cannot be read, or that holds no rules that can be used.
+    pub fn rules(&self) -> Result<Option<Vec<Rule>>, Failure> {
         let Some(path) = &self.rules else {
             return Ok(None);
         };
-        match fs::read_to_string(path) {
-            Ok(json) => Ok(Some(Rules {
-                name: path.display().to_string(),
-                json,
-            })),
-            Err(error) => Err(Failure::Rules {
-                path: path.clone(),
-                error,
-            }),
-        }
+        let json = fs::read_to_string(path).map_err(|error| Failure::UnreadableRules {
+            path: path.clone(),
+            error,
+        })?;
+        let rules = parse_rules("rules", &json).map_err(|error| Failure::BadRules {
+            path: path.clone(),
+            error,
+        })?;
+        Ok(Some(rules))
     }
 
     /// Whether to write JSON: if asked, or without a terminal.

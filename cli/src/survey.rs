@@ -17,7 +17,7 @@ use ami_warden::{
         record::{ImageRecord, Outcome, SkipReason},
         retry::{Attempts, Retry},
         rulebook::{RuleSource, Rulebooks},
-        sweep::{Lister, kinds, unreadable_note},
+        sweep::{Lister, Progress, kinds, unreadable_note},
     },
     run::settings::Settings,
 };
@@ -30,9 +30,10 @@ use ami_warden_core::{
         key::KeyFacts,
         refusal::Ground,
     },
-    wish::{context::WishContext, policy::PolicyError},
+    wish::{context::WishContext, policy::PolicyError, rules::Rule},
 };
 use chrono::{DateTime, Utc};
+use futures_util::{Stream, StreamExt};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
@@ -40,7 +41,6 @@ use crate::{
     access::{Access, Explainer, Standing},
     failure::Failure,
     key_policy::{self, KeyAdvice, Need},
-    options::Rules,
     usage::{self, Usage},
 };
 
@@ -138,7 +138,7 @@ impl Survey {
     /// image is told with it.
     pub async fn make<E: Ec2, K: Keys, P: Parameters>(
         sources: &Sources<'_, E, K, P>,
-        rules: Option<&Rules>,
+        rules: Option<&[Rule]>,
         scope: &Scope,
     ) -> Result<Self, Failure> {
         let Sources {
@@ -150,7 +150,7 @@ impl Survey {
         } = *sources;
         let retry = Retry::until(Instant::now() + LONGEST);
         let source = match rules {
-            Some(Rules { name, json }) => RuleSource::Replaced { name, rules: json },
+            Some(rules) => RuleSource::Replaced(rules),
             None => RuleSource::Stored,
         };
         let rulebooks = Rulebooks::new(parameters, &settings.rulebook, source);
@@ -182,7 +182,7 @@ impl Survey {
             unused: rulebook.unused.clone(),
         };
         if survey.named {
-            look.at(&scope.images, &mut survey.images).await?;
+            look.at(one_part(&scope.images), &mut survey.images).await?;
         } else {
             let all = scope.every_image || rulebook.policy.has_rules();
             let status_tag = settings.status_tag.as_deref();
@@ -414,21 +414,28 @@ struct Look<'a, E, K, P> {
 
 impl<E: Ec2, K: Keys, P: Parameters> Look<'_, E, K, P> {
     async fn at_all(&self, kinds: Vec<Which>, survey: &mut Survey) -> Result<(), Failure> {
-        let mut lister = Lister::new(self.reconciler.ec2, self.retry, kinds, None);
-        let mut unreadable = 0;
-        while let Some(listed) = lister.next().await? {
-            unreadable += listed.unreadable;
-            self.at(&listed.ids, &mut survey.images).await?;
+        let lister = Lister::new(self.reconciler.ec2, self.retry, kinds, None);
+        let mut progress = Progress::default();
+        let parts = lister.parts(&mut progress);
+        self.at(parts, &mut survey.images).await?;
+        if let Some(Err(error)) = progress.end {
+            return Err(error.into());
         }
-        if unreadable > 0 {
-            survey.notes.push(unreadable_note(unreadable));
+        if progress.unreadable > 0 {
+            survey.notes.push(unreadable_note(progress.unreadable));
         }
         Ok(())
     }
 
-    async fn at(&self, ids: &[ImageId], images: &mut Vec<Looked>) -> Result<(), PolicyError> {
-        show_numbers(&self.bar, "images, {eta} to go");
-        self.bar.inc_length(ids.len() as u64);
+    async fn at(
+        &self,
+        parts: impl Stream<Item = Vec<ImageId>>,
+        images: &mut Vec<Looked>,
+    ) -> Result<(), PolicyError> {
+        let parts = parts.inspect(|ids| {
+            show_numbers(&self.bar, "images, {eta} to go");
+            self.bar.inc_length(ids.len() as u64);
+        });
         let crowd = Crowd {
             observer: self.reconciler.observer,
             retry: self.retry,
@@ -452,7 +459,7 @@ impl<E: Ec2, K: Keys, P: Parameters> Look<'_, E, K, P> {
             self.bar.inc(1);
         };
         crowd
-            .work_on(one_part(ids), &Promised::Nothing, &begin, &mut told)
+            .work_on(parts, &Promised::Nothing, &begin, &mut told)
             .await?;
         let mut seen = seen.into_inner();
         for record in records {

@@ -11,6 +11,7 @@ use ami_warden_core::{
     wish::{
         groups::StoredValue,
         policy::{Policy, PolicyError, PolicyFault, StoredParameter},
+        rules::Rule,
     },
 };
 use chrono::{DateTime, Utc};
@@ -29,12 +30,7 @@ pub enum RuleSource<'a> {
     /// The rules in Parameter Store.
     Stored,
     /// The groups in Parameter Store, and these rules instead of those there.
-    Replaced {
-        /// The name of the rules in errors.
-        name: &'a str,
-        /// The rules, as the parameter would hold them.
-        rules: &'a str,
-    },
+    Replaced(&'a [Rule]),
 }
 
 /// The settings that say what is read, and what holds without reading.
@@ -112,7 +108,7 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
     pub fn can_change(&self) -> bool {
         let policy = match self.rules {
             RuleSource::Ignored => false,
-            RuleSource::Stored | RuleSource::Replaced { .. } => self.settings.policy_path.is_some(),
+            RuleSource::Stored | RuleSource::Replaced(_) => self.settings.policy_path.is_some(),
         };
         policy || self.settings.allow_list_parameter.is_some()
     }
@@ -200,8 +196,8 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
         let organization = self.settings.organization.as_ref();
         let (policy, unused) = match self.rules {
             RuleSource::Ignored | RuleSource::Stored => Policy::parse(path, stored, organization)?,
-            RuleSource::Replaced { name, rules } => {
-                Policy::parse_with_rules(path, stored, organization, name, rules)?
+            RuleSource::Replaced(rules) => {
+                Policy::with_rules(path, stored, organization, rules.to_vec())
             }
         };
         Ok(ReadPolicy {
@@ -281,6 +277,8 @@ mod tests {
 
     use futures_util::future::join_all;
     use tokio::time::{advance, sleep};
+
+    use ami_warden_core::wish::rules::parse_rules;
 
     use super::*;
     use crate::act::{ports::Page, retry::Retry};
@@ -578,10 +576,7 @@ mod tests {
     #[test]
     fn only_what_is_read_can_change() {
         let store = Store::default();
-        let replaced = RuleSource::Replaced {
-            name: "rules.json",
-            rules: RULES,
-        };
+        let replaced = RuleSource::Replaced(&[]);
         let (path, parameter) = (Some("/p"), Some(ALLOW_LIST));
         for (source, path, parameter, can_change) in [
             (RuleSource::Stored, None, None, false),
@@ -627,20 +622,13 @@ mod tests {
     async fn other_rules_replace_the_stored_ones_and_keep_the_groups() {
         let settings = settings(Some("/p"), None);
         let store = Store::of(&[("/p/rules", "broken"), ("/p/groups/a", "444455556666")]);
-        let source = RuleSource::Replaced {
-            name: "rules.json",
-            rules: RULES,
-        };
-        let rulebook = read(&store, &settings, source).await.unwrap();
+        let rules = parse_rules("rules", RULES).unwrap();
+        let rulebook = read(&store, &settings, RuleSource::Replaced(&rules))
+            .await
+            .unwrap();
         let stored = Store::of(&[("/p/rules", RULES), ("/p/groups/a", "444455556666")]);
         let same = read(&stored, &settings, RuleSource::Stored).await.unwrap();
         assert!(rulebook.same_rules(&same));
-        let broken = RuleSource::Replaced {
-            name: "rules.json",
-            rules: "[{}]",
-        };
-        let error = read(&store, &settings, broken).await.unwrap_err();
-        assert_eq!(error.parameter, "rules.json");
     }
 
     #[tokio::test(start_paused = true)]

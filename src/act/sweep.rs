@@ -28,11 +28,11 @@ const WHOLE_PAGES_MAX: usize = 8;
 
 /// The ids of one part of the estate.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Listed {
+struct Listed {
     /// Sorted, each once.
-    pub ids: Vec<ImageId>,
+    ids: Vec<ImageId>,
     /// Images that EC2 listed without an id that can be read.
-    pub unreadable: usize,
+    unreadable: usize,
 }
 
 /// How far the listing of a sweep has come.
@@ -115,10 +115,7 @@ impl<'a, E: Ec2> Lister<'a, E> {
     }
 
     /// The next part; `None` at the end.
-    ///
-    /// # Errors
-    /// A lasting error of EC2.
-    pub async fn next(&mut self) -> Result<Option<Listed>, CallError> {
+    async fn next(&mut self) -> Result<Option<Listed>, CallError> {
         if matches!(self.state, State::Begin) {
             // A link of a chain belongs to a large estate; only a small one fits into a page.
             let pages_max = if self.after.is_some() {

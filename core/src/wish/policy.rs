@@ -97,24 +97,17 @@ impl Policy {
         Ok((Self { groups, rules }, sorted.unused))
     }
 
-    /// The same with other rules, which errors call by `name`. The stored rules are not looked at.
-    ///
-    /// # Errors
-    /// Rules that do not parse.
-    pub fn parse_with_rules(
+    /// The same with these rules instead of the stored ones, which are not looked at.
+    #[must_use]
+    pub fn with_rules(
         path: &str,
         parameters: Vec<StoredParameter>,
         organization: Option<&OrganizationArn>,
-        name: &str,
-        rules: &str,
-    ) -> Result<(Self, Vec<String>), PolicyError> {
+        rules: Vec<Rule>,
+    ) -> (Self, Vec<String>) {
         let sorted = Sorted::by_place(path, parameters);
         let groups = Groups::read(path, sorted.groups, organization);
-        let rules = parse_rules("rules", rules).map_err(|error| PolicyError {
-            parameter: name.to_owned(),
-            fault: error.into(),
-        })?;
-        Ok((Self { groups, rules }, sorted.unused))
+        (Self { groups, rules }, sorted.unused)
     }
 
     /// Whether any image could have directives without a tag of its own.
@@ -253,13 +246,10 @@ mod tests {
             value: StoredValue::Text("444455556666".into()),
             modified: None,
         });
-        let parse = |rules: &str| {
-            Policy::parse_with_rules("/p", stored.to_vec(), None, "rules.json", rules)
-        };
-        let (policy, _) = parse(r#"[{"Match": {}}]"#).unwrap();
-        assert!(policy.has_rules() && policy.groups().expand("team").is_ok());
-        let error = parse("[{}]").unwrap_err().to_string();
-        assert!(error.starts_with("rules.json: [0]"), "{error}");
+        let rules = parse_rules("rules", r#"[{"Match": {}}]"#).unwrap();
+        let (policy, unused) = Policy::with_rules("/p", stored.to_vec(), None, rules.clone());
+        assert_eq!(policy.rules, rules);
+        assert!(policy.groups().expand("team").is_ok() && unused.is_empty());
     }
 
     #[test]
