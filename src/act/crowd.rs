@@ -90,6 +90,12 @@ pub struct NotBegun {
 }
 
 impl NotBegun {
+    /// Whether all images were begun.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.read.is_empty() && self.rest.is_empty()
+    }
+
     /// All of them.
     #[must_use]
     pub fn all(mut self) -> Vec<ImageId> {

@@ -12,7 +12,7 @@ pub mod record;
 pub mod retry;
 pub mod rulebook;
 #[cfg(test)]
-mod script;
+pub(crate) mod script;
 pub mod status_tag;
 pub mod sweep;
 mod work;

@@ -1,6 +1,11 @@
 //! An EC2 for tests: it keeps images, writes every call down, and fails or waits as a script says.
 
-use std::{cell::RefCell, collections::BTreeMap, fmt, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt,
+    time::Duration,
+};
 
 use ami_warden_core::{
     model::{
@@ -10,7 +15,7 @@ use ami_warden_core::{
         image::{Image, ImageId},
         key::Key,
     },
-    wish::policy::StoredParameter,
+    wish::{groups::StoredValue, policy::StoredParameter},
 };
 use tokio::time::{Instant, sleep};
 
@@ -19,34 +24,37 @@ use super::{
     ports::{Described, Ec2, Ec2Write, Keys, Listing, Page, Parameters, Which},
 };
 
+/// The path of every policy.
+pub(crate) const POLICY_PATH: &str = "/ami-warden";
+
 /// A loop without end fails its test here.
 const CALLS_MAX: usize = 5000;
 
 /// What EC2 holds.
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) images: BTreeMap<ImageId, Described>,
+pub(crate) struct State {
+    pub(crate) images: BTreeMap<ImageId, Described>,
     /// The launch permissions of every image.
-    pub(super) launch: LaunchPermissions,
+    pub(crate) launch: LaunchPermissions,
     /// The copy permissions of each snapshot.
-    pub(super) copy: BTreeMap<String, CopyPermissions>,
+    pub(crate) copy: BTreeMap<String, CopyPermissions>,
     /// Whether block public access is on.
-    pub(super) block: Option<bool>,
+    pub(crate) block: Option<bool>,
     /// What every listing names, in this order, so many on a page; an image without an id only where
     /// no id is asked for.
-    pub(super) listed: Vec<Option<ImageId>>,
-    pub(super) page: usize,
-    pub(super) calls: Vec<String>,
+    pub(crate) listed: Vec<Option<ImageId>>,
+    pub(crate) page: usize,
+    pub(crate) calls: Vec<String>,
 }
 
 impl State {
-    pub(super) fn put(&mut self, image: Image) {
+    pub(crate) fn put(&mut self, image: Image) {
         let id = image.id;
         self.images.insert(id, Described::Image(Box::new(image)));
     }
 
     /// Changes every image.
-    pub(super) fn edit(&mut self, edit: impl Fn(&mut Image)) {
+    pub(crate) fn edit(&mut self, edit: impl Fn(&mut Image)) {
         for described in self.images.values_mut() {
             if let Described::Image(image) = described {
                 edit(image);
@@ -55,16 +63,25 @@ impl State {
     }
 
     /// The number of calls that begin so.
-    pub(super) fn count(&self, start: &str) -> usize {
+    pub(crate) fn count(&self, start: &str) -> usize {
         let calls = self.calls.iter();
         calls.filter(|call| call.starts_with(start)).count()
     }
 
+    fn image(&mut self, id: ImageId) -> Option<&mut Image> {
+        match self.images.get_mut(&id) {
+            Some(Described::Image(image)) => Some(image),
+            _ => None,
+        }
+    }
+
     /// The effect of a write.
-    pub(super) fn apply(&mut self, change: &Change) {
+    fn apply(&mut self, id: ImageId, change: &Change) {
         match change {
             Change::Description { to, .. } => {
-                self.edit(|image| image.description = Some(to.clone()));
+                if let Some(image) = self.image(id) {
+                    image.description = Some(to.clone());
+                }
             }
             Change::LaunchPermission(change) => {
                 self.launch = &(&self.launch | &change.add) - &change.remove;
@@ -80,8 +97,8 @@ type Hook<'a> = dyn FnMut(&str, &mut State) -> Result<Duration, CallError> + 'a;
 
 /// EC2 with a hook that sees each call before it is carried out: it may change the state, and says how
 /// long the call takes, or with what error it ends.
-pub(super) struct Script<'a> {
-    pub(super) state: RefCell<State>,
+pub(crate) struct Script<'a> {
+    pub(crate) state: RefCell<State>,
     hook: RefCell<Box<Hook<'a>>>,
 }
 
@@ -92,7 +109,7 @@ impl fmt::Debug for Script<'_> {
 }
 
 impl<'a> Script<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         hook: impl FnMut(&str, &mut State) -> Result<Duration, CallError> + 'a,
     ) -> Self {
         Self {
@@ -101,12 +118,12 @@ impl<'a> Script<'a> {
         }
     }
 
-    pub(super) fn with(self, image: Image) -> Self {
+    pub(crate) fn with(self, image: Image) -> Self {
         self.state.borrow_mut().put(image);
         self
     }
 
-    pub(super) fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         self.state.borrow().calls.clone()
     }
 
@@ -214,36 +231,56 @@ impl Ec2 for Script<'_> {
 }
 
 impl Ec2Write for Script<'_> {
-    async fn change(&self, _: ImageId, change: &Change, dry_run: bool) -> Result<(), CallError> {
+    async fn change(&self, id: ImageId, change: &Change, dry_run: bool) -> Result<(), CallError> {
         let words = words(change);
         if dry_run {
             return self.call(format!("ask {words}")).await;
         }
         self.call(words).await?;
-        self.state.borrow_mut().apply(change);
+        self.state.borrow_mut().apply(id, change);
         Ok(())
     }
 
-    async fn set_tag(&self, _: ImageId, key: &str, value: Option<&str>) -> Result<(), CallError> {
+    async fn set_tag(&self, id: ImageId, key: &str, value: Option<&str>) -> Result<(), CallError> {
         self.call(format!("tag {key}={value:?}")).await?;
-        self.state.borrow_mut().edit(|image| {
+        if let Some(image) = self.state.borrow_mut().image(id) {
             match value {
                 Some(value) => image.tags.insert(key.to_owned(), value.to_owned()),
                 None => image.tags.remove(key),
             };
-        });
+        }
         Ok(())
     }
 }
 
-/// A Parameter Store with the rules of a policy, or none.
+/// A Parameter Store with the parameters of a policy, or none.
 #[derive(Debug, Default)]
-pub(super) struct Store(pub(super) RefCell<Vec<StoredParameter>>);
+pub(crate) struct Store {
+    parameters: RefCell<BTreeMap<String, StoredValue>>,
+    /// How often the policy was read.
+    pub(crate) reads: Cell<usize>,
+}
 
-impl Parameters for Store {
-    async fn below(&self, _: &str, _: Option<&str>) -> Result<Page<StoredParameter>, CallError> {
+impl Store {
+    /// Puts a parameter below the path of the policy.
+    pub(crate) fn put(&self, place: &str, value: StoredValue) {
+        let name = format!("{POLICY_PATH}/{place}");
+        self.parameters.borrow_mut().insert(name, value);
+    }
+}
+
+impl Parameters for &Store {
+    async fn below(&self, path: &str, _: Option<&str>) -> Result<Page<StoredParameter>, CallError> {
+        assert_eq!(path, POLICY_PATH);
+        self.reads.set(self.reads.get() + 1);
+        let parameters = self.parameters.borrow();
+        let stored = |(name, value): (&String, &StoredValue)| StoredParameter {
+            name: name.clone(),
+            value: value.clone(),
+            modified: None,
+        };
         Ok(Page {
-            items: self.0.borrow().clone(),
+            items: parameters.iter().map(stored).collect(),
             next: None,
         })
     }
@@ -255,7 +292,7 @@ impl Parameters for Store {
 
 /// No script looks at keys.
 #[derive(Debug)]
-pub(super) struct NoKeys;
+pub(crate) struct NoKeys;
 
 impl Keys for NoKeys {
     async fn key(&self, arn: &str) -> Result<Key, CallError> {
@@ -276,12 +313,12 @@ impl Keys for NoKeys {
 }
 
 /// An error of `DescribeImages` with this code.
-pub(super) fn error(code: &'static str) -> CallError {
+pub(crate) fn error(code: &'static str) -> CallError {
     let status = if code == "InternalError" { 500 } else { 400 };
     CallError::answered("DescribeImages", code, status, "no")
 }
 
 /// How long it is since then, in seconds.
-pub(super) fn since(start: Instant) -> f64 {
+pub(crate) fn since(start: Instant) -> f64 {
     start.elapsed().as_secs_f64()
 }

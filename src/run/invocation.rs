@@ -1,6 +1,6 @@
 //! One invocation, from event to answer.
 
-use std::{cell::Cell, collections::BTreeSet, rc::Rc, time::Duration};
+use std::{cell::Cell, time::Duration};
 
 use ami_warden_core::{
     event::{
@@ -15,7 +15,12 @@ use futures_util::{Stream, StreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{settings::Settings, time_budget::TimeBudget};
+use super::{
+    left::{Ending, Left},
+    settings::Settings,
+    time_budget::TimeBudget,
+    told::Told,
+};
 use crate::{
     act::{
         call_error::CallError,
@@ -24,27 +29,20 @@ use crate::{
         observe::{Fresh, Observer, Seen, TagScope},
         ports::{Ec2Write, Keys, Parameters},
         reconcile::{FRESH, ImageSettings, Manner, Reconciled, Reconciler},
-        record::{ImageRecord, Outcome, SkipReason},
+        record::{ImageRecord, SkipReason},
         retry::Retry,
         rulebook::{RuleSource, Rulebook, Rulebooks},
         sweep::{self, Lister, Progress},
     },
     tell::{
-        answer::{Answer, Continue},
+        answer::{Answer, SweepFrom},
         metrics::InvocationMetrics,
         report::Report,
-        trail,
     },
 };
 
 /// How long one image of several may take. One that takes longer has failed, and its event comes again.
 const IMAGE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The most failed images whose ids travel in `Continue`: with 4,000 others they fit into the answer.
-const FAILED_CARRIED_MAX: usize = 1000;
-
-/// The most images that a link hands on by their ids; more are left to a sweep from the beginning.
-const CARRIED_MAX: usize = 4000;
 
 /// The function: its settings and clients, made once at the cold start.
 #[derive(Debug)]
@@ -74,7 +72,7 @@ pub enum Error {
     InvalidRequest(String),
     /// Rules or the allow-list that cannot be read: nothing is done on half a policy.
     #[error("{0}. ami-warden does nothing until you correct it.")]
-    InvalidPolicy(PolicyError),
+    InvalidPolicy(#[from] PolicyError),
     /// Images that failed after all others were finished.
     #[error("{}", serde_json::to_string(.0).unwrap_or_default())]
     ImagesFailed(Box<Answer>),
@@ -180,34 +178,6 @@ struct Invocation<'a, E, K, P> {
     cold_start: bool,
 }
 
-/// The images that an invocation has told of, and those that a write of it concerns.
-struct Told<'a> {
-    report: Report,
-    origin: &'a Origin,
-    /// The rulebooks that writes rested on, each once, and the images written by them.
-    rulebooks: Vec<Rc<Rulebook>>,
-    written: Vec<(ImageId, usize)>,
-    /// Whether images are looked at once more, because the policy changed.
-    once_more: bool,
-}
-
-/// The work that is left at the end of an invocation.
-#[derive(Debug, Default)]
-struct Left {
-    /// A sweep goes on behind this image.
-    sweep_after: Option<ImageId>,
-    /// A sweep begins anew.
-    sweep_anew: bool,
-    images: Vec<ImageId>,
-}
-
-/// The end of an invocation.
-enum Ending {
-    Finished,
-    Continues(Continue),
-    Failed(Option<Continue>),
-}
-
 impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
     async fn run(self, job: Job) -> Result<Answer, Error> {
         match job.work {
@@ -223,19 +193,23 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
 
     async fn look(&self, images: &[ImageId], promised: &Promised) -> Result<Answer, Error> {
         let mut told = Told::new(Report::listing_all(), &self.origin);
+        let left = self.look_at(images, promised, &mut told).await;
+        self.end(told.report, left, false)
+    }
+
+    async fn look_at(
+        &self,
+        images: &[ImageId],
+        promised: &Promised,
+        told: &mut Told<'_>,
+    ) -> Result<Left, Error> {
         let several = images.len() > 1;
         let manner = self.manner(self.trigger == Trigger::Request, !several);
-        let left = match self
-            .work_on(images, promised, manner, several, &mut told)
-            .await
-        {
-            Ok(left) => {
-                let more = self.look_once_more(manner, &mut told).await;
-                more.map(|more| [left.all(), more].concat())
-            }
-            Err(error) => Err(error),
-        };
-        self.end(told.report, left.map(Left::of_images), false)
+        let left = self
+            .work_on(images, promised, manner, several, told)
+            .await?;
+        let more = self.look_once_more(manner, told).await?;
+        Ok(Left::of_images([left.all(), more].concat()))
     }
 
     async fn sweep(
@@ -244,9 +218,10 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         also: &[ImageId],
         changed: Option<DateTime<Utc>>,
     ) -> Result<Answer, Error> {
+        let mut told = Told::new(Report::of_sweep(), &self.origin);
         let rulebook = match self.rulebooks.fresh(FRESH, &self.retry.attempts()).await {
             Ok(rulebook) => rulebook,
-            Err(error) => return Err(Error::InvalidPolicy(error)),
+            Err(error) => return self.end(told.report, Err(error.into()), true),
         };
         if let Some(reason) = superseded(changed, rulebook.newest_change) {
             return Ok(Answer::ignored(&reason, self.dry_run));
@@ -258,31 +233,18 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
                 "neither \"rules\", \"rules/NAME\" nor \"groups/NAME\": not used"
             );
         }
-        let mut told = Told::new(Report::of_sweep(), &self.origin);
-        let manner = self.manner(false, false);
-        let swept = self
-            .sweep_parts(&rulebook, after, also, manner, &mut told)
-            .await?;
-        let left = match swept {
-            Ok(mut left) => self.look_once_more(manner, &mut told).await.map(|more| {
-                left.images.extend(more);
-                left
-            }),
-            Err(error) => Err(error),
-        };
-        let left = left.map(Left::bounded);
-        self.end(told.report, left, true)
+        let left = self.sweep_estate(&rulebook, after, also, &mut told).await;
+        self.end(told.report, left.map(Left::bounded), true)
     }
 
-    /// Works on the estate, which is listed meanwhile.
-    async fn sweep_parts(
+    /// Works on the estate, which is listed meanwhile, and then on the images beside it.
+    async fn sweep_estate(
         &self,
         rulebook: &Rulebook,
         after: Option<ImageId>,
         also: &[ImageId],
-        manner: Manner,
         told: &mut Told<'_>,
-    ) -> Result<Result<Left, PolicyError>, Error> {
+    ) -> Result<Left, Error> {
         let Settings {
             tag_prefix,
             status_tag,
@@ -296,6 +258,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         let lister = Lister::new(&self.warden.ec2, self.retry, kinds, after);
         let mut progress = Progress::default();
         let parts = lister.parts(&mut progress);
+        let manner = self.manner(false, false);
         let worked = self
             .work_on_parts(parts, &Promised::Nothing, manner, true, told)
             .await;
@@ -303,35 +266,28 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             told.report
                 .note(&sweep::unreadable_note(progress.unreadable));
         }
-        let (left, done_to) = match worked {
-            Ok((left, taken)) => (left, taken.or(after)),
-            Err(error) => return Ok(Err(error)),
+        let (not_begun, taken) = worked?;
+        let goes_on = taken
+            .or(after)
+            .map_or(SweepFrom::Beginning, SweepFrom::After);
+        let is_listed = match progress.end {
+            Some(Err(error)) => return Err(Error::SweepFailed(error)),
+            Some(Ok(())) => true,
+            None => false,
         };
-        let end = progress.end.transpose().map_err(Error::SweepFailed)?;
-        if end.is_none() || !left.read.is_empty() || !left.rest.is_empty() {
-            return Ok(Ok(Left {
-                sweep_after: done_to,
-                sweep_anew: false,
-                images: [also, left.read.as_slice()].concat(),
-            }));
+        let mut left = Left::default();
+        if is_listed && not_begun.is_empty() {
+            left.images = self
+                .work_on(also, &Promised::Nothing, manner, true, told)
+                .await?
+                .all();
+            left.sweep = (!left.images.is_empty()).then_some(goes_on);
+        } else {
+            left.images = [also, not_begun.read.as_slice()].concat();
+            left.sweep = Some(goes_on);
         }
-        match self
-            .work_on(also, &Promised::Nothing, manner, true, told)
-            .await
-        {
-            Ok(left) => {
-                let images = left.all();
-                if images.is_empty() {
-                    return Ok(Ok(Left::default()));
-                }
-                Ok(Ok(Left {
-                    sweep_after: done_to,
-                    sweep_anew: done_to.is_none(),
-                    images,
-                }))
-            }
-            Err(error) => Ok(Err(error)),
-        }
+        left.images.extend(self.look_once_more(manner, told).await?);
+        Ok(left)
     }
 
     async fn request(&self, request: &Request) -> Result<Answer, Error> {
@@ -353,10 +309,13 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
                 Ok(Reconciled::only(record))
             }
         };
-        let left = done.map(|reconciled| {
-            told.tell(reconciled);
-            Left::default()
-        });
+        let left = match done {
+            Ok(reconciled) => {
+                told.tell(reconciled);
+                Ok(Left::default())
+            }
+            Err(error) => Err(error.into()),
+        };
         self.end(told.report, left, false)
     }
 
@@ -414,7 +373,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             return Ok(Vec::new());
         }
         loop {
-            if told.written.is_empty() || !self.rulebooks.can_change() {
+            if !told.has_written() || !self.rulebooks.can_change() {
                 return Ok(Vec::new());
             }
             let now = self
@@ -443,7 +402,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
     fn end(
         &self,
         report: Report,
-        left: Result<Left, PolicyError>,
+        left: Result<Left, Error>,
         is_sweep: bool,
     ) -> Result<Answer, Error> {
         let sweep_finished = is_sweep && matches!(&left, Ok(left) if left.is_empty());
@@ -455,9 +414,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             sweep_finished,
         };
         report.metrics().write(&metrics, Utc::now());
-        let left = left.map_err(Error::InvalidPolicy)?;
-        let ending = self.ending(&report, left, is_sweep);
-        match ending {
+        match left?.ending(&report, self.dry_run) {
             Ending::Finished => Ok(report.answer(self.trigger, self.dry_run, None)),
             Ending::Continues(rest) => Ok(report.answer(self.trigger, self.dry_run, Some(rest))),
             Ending::Failed(rest) => {
@@ -466,34 +423,6 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
                     .only_failed();
                 Err(Error::ImagesFailed(Box::new(answer)))
             }
-        }
-    }
-
-    /// Failed images travel with the rest while the chain gets on. A link that finishes no image ends
-    /// it, and so does one that would carry too many; the last link fails if images still do.
-    fn ending(&self, report: &Report, left: Left, is_sweep: bool) -> Ending {
-        let failed = report.failed_count();
-        if left.is_empty() {
-            return if failed == 0 {
-                Ending::Finished
-            } else {
-                Ending::Failed(None)
-            };
-        }
-        let mut images = left.images;
-        let known: BTreeSet<ImageId> = images.iter().copied().collect();
-        let carried = report.failed().iter().take(FAILED_CARRIED_MAX);
-        images.extend(carried.filter(|id| !known.contains(id)));
-        let rest = Continue {
-            sweep: is_sweep && (left.sweep_after.is_some() || left.sweep_anew),
-            after: left.sweep_after,
-            images,
-            dry_run: self.dry_run,
-        };
-        if report.finished() == 0 || failed > FAILED_CARRIED_MAX {
-            Ending::Failed(Some(rest))
-        } else {
-            Ending::Continues(rest)
         }
     }
 
@@ -544,87 +473,6 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
     }
 }
 
-impl<'a> Told<'a> {
-    fn new(report: Report, origin: &'a Origin) -> Self {
-        Self {
-            report,
-            origin,
-            rulebooks: Vec::new(),
-            written: Vec::new(),
-            once_more: false,
-        }
-    }
-
-    fn tell(&mut self, reconciled: Reconciled) {
-        let Reconciled { record, written_by } = reconciled;
-        if let Some(rulebook) = written_by {
-            let place = self.place_of(rulebook);
-            self.written.push((record.id, place));
-        }
-        // An image that was looked at once more and is as wanted was told of before.
-        if self.once_more && record.outcome == Outcome::Unchanged {
-            return;
-        }
-        trail::write(&record, self.origin);
-        self.report.add(&record);
-    }
-
-    /// Rulebooks are read many times and change rarely: equal ones are kept once.
-    fn place_of(&mut self, rulebook: Rc<Rulebook>) -> usize {
-        let known = self
-            .rulebooks
-            .iter()
-            .rposition(|known| known.same_rules(&rulebook));
-        known.unwrap_or_else(|| {
-            self.rulebooks.push(rulebook);
-            self.rulebooks.len() - 1
-        })
-    }
-
-    /// Takes the images out that another rulebook than this one wrote.
-    fn written_otherwise(&mut self, now: &Rulebook) -> Vec<ImageId> {
-        let holds: Vec<bool> = self
-            .rulebooks
-            .iter()
-            .map(|known| known.same_rules(now))
-            .collect();
-        let mut otherwise = BTreeSet::new();
-        self.written.retain(|(id, place)| {
-            let still_holds = holds.get(*place).copied().unwrap_or(false);
-            if !still_holds {
-                otherwise.insert(*id);
-            }
-            still_holds
-        });
-        otherwise.into_iter().collect()
-    }
-}
-
-impl Left {
-    fn of_images(images: Vec<ImageId>) -> Self {
-        Self {
-            images,
-            ..Self::default()
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.images.is_empty() && self.sweep_after.is_none() && !self.sweep_anew
-    }
-
-    /// The same, with a sweep from the beginning for more images than an answer can name.
-    fn bounded(self) -> Self {
-        if self.images.len() <= CARRIED_MAX {
-            return self;
-        }
-        Self {
-            sweep_after: None,
-            sweep_anew: true,
-            images: Vec::new(),
-        }
-    }
-}
-
 /// Why a sweep for a changed parameter does not start: a newer change has an event of its own.
 fn superseded(changed: Option<DateTime<Utc>>, newest: Option<DateTime<Utc>>) -> Option<String> {
     let (changed, newest) = (changed?, newest?);
@@ -636,3 +484,6 @@ fn superseded(changed: Option<DateTime<Utc>>, newest: Option<DateTime<Utc>>) -> 
         newest.format("%Y-%m-%dT%H:%M:%SZ")
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,5 +3,7 @@
 pub mod invocation;
 #[cfg(feature = "aws")]
 pub mod lambda;
+mod left;
 pub mod settings;
 pub mod time_budget;
+mod told;

@@ -184,13 +184,20 @@ impl fmt::Display for Answer {
     }
 }
 
+/// Where a sweep goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SweepFrom {
+    /// It begins anew.
+    Beginning,
+    /// Behind this image.
+    After(ImageId),
+}
+
 /// The work that is left when the time is up, in the form of an event that asks for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Continue {
-    /// Whether a sweep goes on: behind `after`, or from its beginning.
-    pub sweep: bool,
-    /// The image after which a sweep goes on.
-    pub after: Option<ImageId>,
+    /// Where a sweep goes on; `None` if none does.
+    pub sweep: Option<SweepFrom>,
     /// Images to look at, whether or not a sweep goes on.
     pub images: Vec<ImageId>,
     /// Whether it is a dry run.
@@ -200,10 +207,11 @@ pub struct Continue {
 impl Serialize for Continue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Vec::new();
-        if self.sweep {
-            let after = self
-                .after
-                .map(|after| ("After", Node::text(after.to_string())));
+        if let Some(from) = self.sweep {
+            let after = match from {
+                SweepFrom::Beginning => None,
+                SweepFrom::After(id) => Some(("After", Node::text(id.to_string()))),
+            };
             fields.push(("Sweep", Node::object(after)));
         }
         if !self.images.is_empty() {
@@ -463,7 +471,7 @@ mod tests {
     #[test]
     fn the_work_that_is_left_is_an_event() {
         let sweep = Continue {
-            sweep: true,
+            sweep: Some(SweepFrom::Beginning),
             ..Continue::default()
         };
         assert_eq!(serde_json::to_string(&sweep).unwrap(), r#"{"Sweep":{}}"#);

@@ -250,30 +250,13 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::tell::captured::Captured;
 
     fn logged(vars: &[(&str, &str)], log: impl FnOnce()) -> String {
-        let sink = Sink::default();
-        let settings = settings(vars).unwrap();
-        let writer = sink.clone();
-        tracing::subscriber::with_default(settings.subscriber(move || writer.clone()), log);
-        let bytes = sink.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        let captured = Captured::start(settings(vars).unwrap());
+        log();
+        captured.text()
     }
 
     fn settings(vars: &[(&str, &str)]) -> Result<LogSettings, LogSettingsError> {

@@ -1,6 +1,8 @@
 //! Saying it: the answer, the log, the trail of changes, the metrics.
 
 pub mod answer;
+#[cfg(test)]
+pub(crate) mod captured;
 mod cut;
 pub mod log;
 pub mod metrics;

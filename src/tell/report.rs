@@ -254,8 +254,11 @@ mod tests {
     use super::*;
     use crate::{
         act::record::{ChangeRecord, Effect, SkipReason},
-        tell::samples::{
-            applied, changes, done, failed, id, mistyped, refused, share, units, with_id,
+        tell::{
+            answer::SweepFrom,
+            samples::{
+                applied, changes, done, failed, id, mistyped, refused, share, units, with_id,
+            },
         },
     };
 
@@ -455,8 +458,7 @@ mod tests {
     fn work_that_is_left_is_whole_whatever_else_there_is() {
         let images: Vec<ImageId> = (100_000..105_000).map(id).collect();
         let rest = Continue {
-            sweep: true,
-            after: Some(id(50_000)),
+            sweep: Some(SweepFrom::After(id(50_000))),
             images: images.clone(),
             dry_run: true,
         };

@@ -14,7 +14,7 @@ use ami_warden_core::{
 };
 
 use super::{
-    answer::{Answer, Continue},
+    answer::{Answer, Continue, SweepFrom},
     report::Report,
 };
 use crate::act::{
@@ -250,8 +250,7 @@ pub(super) fn answers() -> BTreeMap<&'static str, Answer> {
     }
     chain.note("The parameter /ami-warden/extra is not used.");
     let rest = Continue {
-        sweep: true,
-        after: Some(id(120)),
+        sweep: Some(SweepFrom::After(id(120))),
         images: vec![id(8)],
         dry_run: true,
     };

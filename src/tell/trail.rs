@@ -93,11 +93,7 @@ fn before_after(record: &ChangeRecord) -> (Node<'_>, Node<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        collections::BTreeSet,
-        io::Write,
-        sync::{Arc, Mutex},
-    };
+    use std::collections::BTreeSet;
 
     use serde_json::{Value, json};
 
@@ -105,42 +101,21 @@ mod tests {
     use crate::{
         act::record::ReadBack,
         tell::{
+            captured::Captured,
             log::LogSettings,
             samples::{applied, changes, done, failed, id, mistyped, refused, share, units},
         },
     };
 
-    #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
     /// The lines of a record, each within its bound.
     fn lines(record: &ImageRecord, origin: &Origin) -> Vec<Value> {
-        let sink = Sink::default();
-        let writer = sink.clone();
-        let subscriber = LogSettings::default().subscriber(move || writer.clone());
-        tracing::subscriber::with_default(subscriber, || {
-            let span = tracing::info_span!("invocation", requestId = "r".repeat(36));
-            let _entered = span.enter();
-            write(record, origin);
-        });
-        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
-        let lines = text.split_inclusive('\n');
-        lines
-            .map(|line| {
-                assert!(line.len() <= LINE_BYTES_MAX, "{}", line.len());
-                serde_json::from_str(line).unwrap()
-            })
-            .collect()
+        let captured = Captured::start(LogSettings::default());
+        let span = tracing::info_span!("invocation", requestId = "r".repeat(36));
+        span.in_scope(|| write(record, origin));
+        for line in captured.text().split_inclusive('\n') {
+            assert!(line.len() <= LINE_BYTES_MAX, "{}", line.len());
+        }
+        captured.json()
     }
 
     #[test]

@@ -7,10 +7,7 @@ use ami_warden_core::{
     },
     event::trigger::{DecodeContext, Event, Job, Work as EventWork},
     testing::{grantees, image, now},
-    wish::{
-        groups::StoredValue,
-        policy::{PolicyFault, StoredParameter},
-    },
+    wish::{groups::StoredValue, policy::PolicyFault},
 };
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use serde_json::{Value, json};
@@ -21,7 +18,7 @@ use crate::act::{
     record::{ReadBack, SkipReason},
     retry::Retry,
     rulebook::{RuleSource, RulebookSettings},
-    script::{NoKeys, Script, State as Ec2State, Store, error, since},
+    script::{NoKeys, POLICY_PATH, Script, State as Ec2State, Store, error, since},
 };
 
 const A: &str = "222233334444";
@@ -64,11 +61,11 @@ impl<'a, 's> Bench<'a, 's> {
     /// Looks at the image once, and does this with it.
     async fn work<T>(
         &self,
-        work: impl AsyncFnOnce(&Reconciler<'_, Script<'s>, NoKeys, Store>, Fresh, &Attempts<'_>) -> T,
+        work: impl AsyncFnOnce(&Reconciler<'_, Script<'s>, NoKeys, &Store>, Fresh, &Attempts<'_>) -> T,
     ) -> T {
         let retry = Retry::until(Instant::now() + Duration::from_secs(600));
         let settings = RulebookSettings {
-            policy_path: self.has_policy.then(|| "/ami-warden".to_owned()),
+            policy_path: self.has_policy.then(|| POLICY_PATH.to_owned()),
             guardrails: Guardrails {
                 allow_public: true,
                 allowed_grantees: AllowedGrantees::parse(&format!("{A} {B}"), None).unwrap(),
@@ -91,7 +88,7 @@ impl<'a, 's> Bench<'a, 's> {
             ec2: self.ec2,
             observer,
             facts: &FactReader::new(self.ec2, &NoKeys, &retry),
-            rulebooks: &Rulebooks::new(self.store, &settings, RuleSource::Stored),
+            rulebooks: &Rulebooks::new(&self.store, &settings, RuleSource::Stored),
             settings: ImageSettings {
                 organization: None,
                 partition: "aws",
@@ -243,7 +240,7 @@ async fn a_preview_proposes_every_change_and_sends_none() {
         explain: true,
         ..DRY
     };
-    let preview = async |reconciler: &Reconciler<'_, Script<'_>, NoKeys, Store>,
+    let preview = async |reconciler: &Reconciler<'_, Script<'_>, NoKeys, &Store>,
                          fresh: Fresh,
                          attempts: &Attempts<'_>| {
         reconciler.preview(&fresh.image, attempts).await.unwrap()
@@ -318,11 +315,7 @@ async fn a_request_is_carried_out_unless_the_image_is_pending() {
 }
 
 fn break_policy(store: &Store) {
-    store.0.borrow_mut().push(StoredParameter {
-        name: "/ami-warden/rules".into(),
-        value: StoredValue::Secure,
-        modified: None,
-    });
+    store.put("rules", StoredValue::Secure);
 }
 
 #[tokio::test(start_paused = true)]
