@@ -431,7 +431,7 @@ mod tests {
     fn a_large_entry_leaves_room_for_the_commas_of_small_ones() {
         let mut report = Report::listing_all();
         report.add(&failed(ANSWER_BYTES_MAX));
-        for number in 100..300 {
+        for number in 100..140 {
             report.add(&ImageRecord::new(id(number), Outcome::Deferred));
         }
         let answer = answer(report);
@@ -439,7 +439,7 @@ mod tests {
         assert!(used > ANSWER_BYTES_MAX - 200, "{used} used");
         let value = parsed(&answer);
         assert_eq!(value.get("NotListed"), None);
-        assert_eq!(outcomes(&value).count(), 201);
+        assert_eq!(outcomes(&value).count(), 41);
     }
 
     #[test]
