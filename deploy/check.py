@@ -285,13 +285,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--alarm", action="store_true", help="let an alarm of the stack ring, and see that its message was sent")
     parser.add_argument("--timeout", type=int, default=120, help="seconds to wait for an event or a message (default: %(default)s)")
     options = parser.parse_args(arguments)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    found, troubles = stacks.find(options)
-    good = stacks.for_each(found, lambda stack, say: check(stack, options, say))
-    for trouble in troubles:
-        print(plain(trouble), file=sys.stderr)
-    return 0 if good and not troubles else 1
+    return stacks.run(options, lambda stack, say: check(stack, options, say))
 
 
 if __name__ == "__main__":

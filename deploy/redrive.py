@@ -564,13 +564,7 @@ def main(arguments: list[str] | None = None) -> int:
     what.add_argument("--dry-run", action="store_true", help="show what would be sent, and send nothing")
     parser.add_argument("--requests", action="store_true", help="also send requests by hand, which carry changes of their own")
     options = parser.parse_args(arguments)
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    found, troubles = stacks.find(options)
-    good = stacks.for_each(found, lambda stack, say: redrive(stack, options, say))
-    for trouble in troubles:
-        print(plain(trouble), file=sys.stderr)
-    return 0 if good and not troubles else 1
+    return stacks.run(options, lambda stack, say: redrive(stack, options, say))
 
 
 if __name__ == "__main__":

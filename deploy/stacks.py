@@ -144,7 +144,22 @@ def find(options: argparse.Namespace) -> tuple[list[Stack], list[str]]:
     return list(unique.values()), troubles
 
 
-def for_each(stacks: Iterable[Stack], work: Callable[[Stack, Callable[[str], None]], bool]) -> bool:
+Work = Callable[[Stack, Callable[[str], None]], bool]
+"""What is done for a stack, with a function that says a line of it. True if it went well."""
+
+
+def run(options: argparse.Namespace, work: Work) -> int:
+    """Does the work for every stack that was asked for. The exit code: 0 if all went well."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    found, troubles = find(options)
+    good = _for_each(found, work)
+    for trouble in troubles:
+        print(plain(trouble), file=sys.stderr)
+    return 0 if good and not troubles else 1
+
+
+def _for_each(stacks: Iterable[Stack], work: Work) -> bool:
     """Does the work for every stack, several at a time, and shows what each says together. True if all went well."""
 
     def one(stack: Stack) -> tuple[list[str], bool]:

@@ -31,6 +31,11 @@ fn world(image: Image) -> World {
     World::new().image(image)
 }
 
+/// The same without any setting, and where everything may be added.
+fn strict_and_permissive(image: Image) -> [World; 2] {
+    [world(image.clone()), world(image).permissive()]
+}
+
 /// The answer without the texts of its refusals, which are sentences; `tests/messages.txt` holds
 /// them all.
 #[track_caller]
@@ -133,7 +138,7 @@ fn make_public(example: &str, image: &str) {
 /// takes.
 #[track_caller]
 fn take_away(example: &str, image: &str, grantee: &str, parameter: &str) {
-    for permissive in [false, true] {
+    for world in strict_and_permissive(Image::new(image).granted(BOB).granted(grantee)) {
         let entry = json!({
             "ImageId": image,
             "Outcome": "applied",
@@ -149,12 +154,6 @@ fn take_away(example: &str, image: &str, grantee: &str, parameter: &str) {
             }],
             "Refusals": []
         });
-        let world = world(Image::new(image).granted(BOB).granted(grantee));
-        let world = if permissive {
-            world.permissive()
-        } else {
-            world
-        };
         let write = vec![modify(image, [(parameter, grantee)])];
         let steps = [
             vec![describe(image)],
@@ -242,13 +241,7 @@ fn example_4_of_the_api_takes_an_account_away() {
 
 #[test]
 fn example_5_of_the_api_adds_a_product_code_which_is_not_supported() {
-    for permissive in [false, true] {
-        let world = world(Image::new(API_IMAGE));
-        let world = if permissive {
-            world.permissive()
-        } else {
-            world
-        };
+    for world in strict_and_permissive(Image::new(API_IMAGE)) {
         let entry = json!({
             "ImageId": API_IMAGE,
             "Outcome": "refused",
@@ -272,13 +265,7 @@ fn example_5_of_the_api_adds_a_product_code_which_is_not_supported() {
 
 #[test]
 fn example_6_of_the_api_sets_the_description() {
-    for permissive in [false, true] {
-        let world = world(Image::new(API_IMAGE).description("Old Description"));
-        let world = if permissive {
-            world.permissive()
-        } else {
-            world
-        };
+    for world in strict_and_permissive(Image::new(API_IMAGE).description("Old Description")) {
         let entry = json!({
             "ImageId": API_IMAGE,
             "Outcome": "applied",
@@ -323,15 +310,10 @@ fn the_guide_makes_an_image_public_where_that_is_allowed() {
 
 #[test]
 fn the_guide_verifies_that_an_image_is_public() {
-    for permissive in [false, true] {
-        for public in [false, true] {
-            let image = Image::new(GUIDE_IMAGE);
-            let world = world(if public { image.granted("all") } else { image });
-            let world = if permissive {
-                world.permissive()
-            } else {
-                world
-            };
+    for public in [false, true] {
+        let image = Image::new(GUIDE_IMAGE);
+        let image = if public { image.granted("all") } else { image };
+        for world in strict_and_permissive(image) {
             let mut entry = json!({
                 "ImageId": GUIDE_IMAGE,
                 "Outcome": "skipped",
@@ -383,13 +365,7 @@ fn the_guide_from_public_to_private_again_works_on_one_image() {
 
 #[test]
 fn imds_support_is_set_once() {
-    for permissive in [false, true] {
-        let world = world(Image::new(IMAGE));
-        let world = if permissive {
-            world.permissive()
-        } else {
-            world
-        };
+    for world in strict_and_permissive(Image::new(IMAGE)) {
         let entry = json!({
             "ImageId": IMAGE,
             "Outcome": "applied",

@@ -77,24 +77,11 @@ impl World {
     /// Starts the function.
     pub fn start(self) -> Function {
         let log = Arc::new(Mutex::new(Vec::new()));
-        let Sandbox {
-            process,
-            server,
-            runtime_api,
-            events,
-            answered,
-            readers,
-        } = Sandbox::launch(&self.vars, &log);
         Function {
             emulator: self.emulator,
+            sandbox: Sandbox::launch(&self.vars, &log),
             vars: self.vars,
-            process,
-            server,
-            runtime_api: Some(runtime_api),
-            events: Some(events),
-            answered,
             log,
-            readers,
             invocations: 0,
             alias: None,
         }
@@ -105,8 +92,9 @@ impl World {
 struct Sandbox {
     process: Child,
     server: Arc<Server>,
-    runtime_api: JoinHandle<()>,
-    events: Sender<Invocation>,
+    /// `None` once it has ended.
+    runtime_api: Option<JoinHandle<()>>,
+    events: Option<Sender<Invocation>>,
     answered: Receiver<Answered>,
     readers: Vec<JoinHandle<()>>,
 }
@@ -136,11 +124,31 @@ impl Sandbox {
         Self {
             process,
             server,
-            runtime_api,
-            events,
+            runtime_api: Some(runtime_api),
+            events: Some(events),
             answered,
             readers,
         }
+    }
+
+    /// Ends the process and what feeds it.
+    fn end(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        self.events = None;
+        self.server.unblock();
+        if let Some(runtime_api) = self.runtime_api.take()
+            && runtime_api.join().is_err()
+            && !std::thread::panicking()
+        {
+            panic!("the Runtime API was used in a way it does not know");
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -237,13 +245,8 @@ pub struct Failed {
 pub struct Function {
     pub emulator: Emulator,
     vars: BTreeMap<String, String>,
-    process: Child,
-    server: Arc<Server>,
-    runtime_api: Option<JoinHandle<()>>,
-    events: Option<Sender<Invocation>>,
-    answered: Receiver<Answered>,
+    sandbox: Sandbox,
     log: Arc<Mutex<Vec<String>>>,
-    readers: Vec<JoinHandle<()>>,
     invocations: usize,
     alias: Option<String>,
 }
@@ -285,7 +288,8 @@ impl Function {
             .unwrap()
             .as_millis();
         let left = u64::try_from(deadline_ms.saturating_sub(since_1970)).unwrap_or_default();
-        self.answered
+        self.sandbox
+            .answered
             .recv_timeout(PATIENCE + Duration::from_millis(left))
             .unwrap_or_else(|_| panic!("no answer; the log:\n{}", self.log().join("\n")))
     }
@@ -294,7 +298,7 @@ impl Function {
     pub fn begin(&mut self, deadline_ms: u128, event: &str) {
         self.invocations += 1;
         let request_id = format!("request-{}", self.invocations);
-        let events = self.events.as_ref().unwrap();
+        let events = self.sandbox.events.as_ref().unwrap();
         let alias = self
             .alias
             .as_ref()
@@ -313,32 +317,8 @@ impl Function {
 
     /// Kills the process, as when a sandbox is lost, and starts a fresh one beside the same EC2.
     pub fn crash(&mut self) {
-        self.end();
-        let Sandbox {
-            process,
-            server,
-            runtime_api,
-            events,
-            answered,
-            readers,
-        } = Sandbox::launch(&self.vars, &self.log);
-        (self.process, self.server, self.answered, self.readers) =
-            (process, server, answered, readers);
-        (self.runtime_api, self.events) = (Some(runtime_api), Some(events));
-    }
-
-    /// Ends the process and what feeds it.
-    fn end(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        self.events = None;
-        self.server.unblock();
-        if let Some(runtime_api) = self.runtime_api.take()
-            && runtime_api.join().is_err()
-            && !std::thread::panicking()
-        {
-            panic!("the Runtime API was used in a way it does not know");
-        }
+        self.sandbox.end();
+        self.sandbox = Sandbox::launch(&self.vars, &self.log);
     }
 
     /// The entry of the only image.
@@ -373,8 +353,8 @@ impl Function {
     #[track_caller]
     pub fn ended(mut self) -> (Option<i32>, Vec<String>) {
         for _ in 0..1000 {
-            if let Some(status) = self.process.try_wait().unwrap() {
-                for reader in self.readers.drain(..) {
+            if let Some(status) = self.sandbox.process.try_wait().unwrap() {
+                for reader in self.sandbox.readers.drain(..) {
                     reader.join().unwrap();
                 }
                 return (status.code(), self.log());
@@ -399,7 +379,7 @@ impl Function {
     #[allow(dead_code)] // for the benchmarks
     fn memory_of(&self, field: &str) -> f64 {
         let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+            std::fs::read_to_string(format!("/proc/{}/status", self.sandbox.process.id())).unwrap();
         let memory = status
             .lines()
             .find_map(|line| line.strip_prefix(field))
@@ -441,12 +421,6 @@ impl Function {
     #[track_caller]
     pub fn grantees(&self, image: &str) -> Vec<String> {
         self.emulator.image(image).unwrap().grantees()
-    }
-}
-
-impl Drop for Function {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 
-use crate::model::{grantee::AccountId, key::KeyReach};
+use crate::model::{arn, grantee::AccountId, key::KeyReach};
 
 /// Reads all policies of a key, as JSON, and the grantees of all its grants: ARNs of principals, or
 /// names of services.
@@ -121,17 +121,8 @@ fn account_of(name: &str) -> Option<AccountId> {
     if let Ok(account) = name.parse() {
         return Some(account);
     }
-    let mut parts = name.splitn(6, ':');
-    let head = [
-        parts.next()?,
-        parts.next()?,
-        parts.next()?,
-        parts.next()?,
-        parts.next()?,
-    ];
-    let resource = parts.next()?;
-    match head {
-        ["arn", _partition, "iam" | "sts", "", account] if !resource.is_empty() => {
+    match arn::parts(name)? {
+        ["arn", _partition, "iam" | "sts", "", account, resource] if !resource.is_empty() => {
             account.parse().ok()
         }
         _ => None,

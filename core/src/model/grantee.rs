@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, cmp::Ordering, collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 
+use super::arn;
+
 /// The id of an AWS account: 12 digits, leading zeros included.
 ///
 /// Shared text: a thousand grantees of a group stand in many sets at once.
@@ -233,24 +235,16 @@ fn is_lower_alphanumeric(text: &str, at_least: usize) -> bool {
 }
 
 /// The last part of `arn:PARTITION:organizations::ACCOUNT:…`, or `None` for any other text.
-fn organizations_resource(arn: &str) -> Option<&str> {
-    let mut parts = arn.splitn(6, ':');
-    let head = [
-        parts.next()?,
-        parts.next()?,
-        parts.next()?,
-        parts.next()?,
-        parts.next()?,
-    ];
+fn organizations_resource(text: &str) -> Option<&str> {
     let is_partition = |text: &str| {
         let mut bytes = text.bytes();
         text.starts_with("aws") && bytes.all(|byte| byte.is_ascii_lowercase() || byte == b'-')
     };
-    match head {
-        ["arn", partition, "organizations", "", account]
+    match arn::parts(text)? {
+        ["arn", partition, "organizations", "", account, resource]
             if is_partition(partition) && account.parse::<AccountId>().is_ok() =>
         {
-            parts.next()
+            Some(resource)
         }
         _ => None,
     }

@@ -1,5 +1,6 @@
 //! What is: images, grantees, changes, refusals.
 
+pub(crate) mod arn;
 pub mod change;
 pub mod facts;
 pub mod finding;
