@@ -8,20 +8,9 @@
 use std::{collections::BTreeMap, hint::black_box, process::Command};
 
 use ami_warden_core::{
-    decide::{
-        allow_list::AllowedGrantees,
-        guardrail::Guardrails,
-        plan::{Observed, plan},
-    },
-    event::trigger::{DecodeContext, Event},
-    model::{facts::ShareFacts, grantee::LaunchPermissions, image::Image},
-    wish::{
-        context::WishContext,
-        directives::Directives,
-        groups::StoredValue,
-        policy::{Policy, StoredParameter},
-        tags::DirectiveTags,
-    },
+    AllowedGrantees, DecodeContext, DirectiveTags, Directives, Event, Guardrails, Image,
+    LaunchPermissions, Observed, Policy, ShareFacts, StoredParameter, StoredValue, WishContext,
+    plan,
 };
 use serde_json::Value;
 

@@ -6,13 +6,8 @@
 use std::process::ExitCode;
 
 use ami_warden::{
-    aws::{Clients, ReadWrite},
-    run::{
-        invocation::Warden,
-        lambda::{Payload, body_as_string, handle},
-        settings::Settings,
-    },
-    tell::log::LogSettings,
+    LogSettings, Settings, Warden, aws::Clients, aws::ReadWrite, lambda::Payload,
+    lambda::body_as_string, lambda::handle,
 };
 use lambda_runtime::{
     LambdaEvent, Runtime, layers::TracingLayer, service_fn, tower::util::MapRequestLayer,

@@ -3,19 +3,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
 
-use ami_warden::{
-    act::call_error::CallError,
-    run::{invocation::Error, settings},
-    tell::{
-        answer::Answer,
-        metrics::{InvocationMetrics, Metrics},
-    },
-};
-use ami_warden_core::{
-    event::trigger::{DecodeContext, Event},
-    model::refusal::RefusalCode,
-    wish::policy::{PolicyError, PolicyFault},
-};
+use ami_warden::{Answer, CallError, InvocationError, InvocationMetrics, Metrics, settings};
+use ami_warden_core::{DecodeContext, Event, PolicyError, PolicyFault, RefusalCode};
 use serde_json::Value;
 
 fn read(path: &str) -> String {
@@ -393,19 +382,19 @@ fn error_types() -> BTreeSet<String> {
         fault: PolicyFault::Secure,
     };
     // Does not compile when a kind is missing here.
-    let kind = |error: &Error| match error {
-        Error::InvalidEvent(_)
-        | Error::InvalidRequest(_)
-        | Error::InvalidPolicy(_)
-        | Error::ImagesFailed(_)
-        | Error::SweepFailed(_) => error.kind().to_owned(),
+    let kind = |error: &InvocationError| match error {
+        InvocationError::InvalidEvent(_)
+        | InvocationError::InvalidRequest(_)
+        | InvocationError::InvalidPolicy(_)
+        | InvocationError::ImagesFailed(_)
+        | InvocationError::SweepFailed(_) => error.kind().to_owned(),
     };
     let errors = [
-        Error::InvalidEvent(String::new()),
-        Error::InvalidRequest(String::new()),
-        Error::InvalidPolicy(policy),
-        Error::ImagesFailed(Box::new(Answer::ignored("", false))),
-        Error::SweepFailed(CallError::timeout("DescribeImages")),
+        InvocationError::InvalidEvent(String::new()),
+        InvocationError::InvalidRequest(String::new()),
+        InvocationError::InvalidPolicy(policy),
+        InvocationError::ImagesFailed(Box::new(Answer::ignored("", false))),
+        InvocationError::SweepFailed(CallError::timeout("DescribeImages")),
     ];
     errors.iter().map(kind).collect()
 }

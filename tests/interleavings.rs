@@ -9,8 +9,8 @@ mod world;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use ami_warden::run::settings::Settings;
-use ami_warden_core::model::image::{Image, State};
+use ami_warden::Settings;
+use ami_warden_core::{Image, ImageState};
 use schedule::{Broken, Cue, Doing, Explored, Fault, Part, Scene, explore};
 use serde_json::{Value, json};
 use world::{Account, ID, Truth, grantee, plain_image, tag};
@@ -241,14 +241,14 @@ fn disabled_meanwhile() -> Scene {
                 parts: &[Part::Image, Part::Launch],
                 act: |account| {
                     account.change(|truth| {
-                        truth.image.state = State::Other("disabled".to_owned());
+                        truth.image.state = ImageState::Other("disabled".to_owned());
                         truth.launch.clear();
                     });
                 },
             },
             tags("enable, = C", |account| {
                 account.change(|truth| {
-                    truth.image.state = State::Available;
+                    truth.image.state = ImageState::Available;
                     truth.set_tag("ami-warden:launch-permission", Some("= 444455556666"));
                 });
             }),

@@ -17,31 +17,13 @@ use std::{
 };
 
 use ami_warden::{
-    act::{
-        call_error::CallError,
-        ports::{Described, Ec2, Ec2Write, Keys, Listing, Page, Parameters},
-    },
-    run::{
-        invocation::{Error, Warden},
-        settings::Settings,
-        time_budget::TimeBudget,
-    },
-    tell::{answer::Answer, log::LogSettings},
+    Answer, CallError, Described, Ec2, Ec2Write, InvocationError, Keys, Listing, LogSettings, Page,
+    Parameters, Settings, TimeBudget, Warden,
 };
 use ami_warden_core::{
-    model::{
-        change::Change,
-        facts::SnapshotFacts,
-        finding::{Scan, Severity},
-        grantee::{CopyPermissions, Grantee, LaunchPermissions},
-        image::{DeprecationTime, EbsDevice, Image, ImageId, RootDevice, State},
-        key::Key,
-        refusal::RefusalCode,
-    },
-    wish::{
-        groups::StoredValue,
-        policy::{PolicyError, PolicyFault, StoredParameter},
-    },
+    Change, CopyPermissions, DeprecationTime, EbsDevice, Grantee, Image, ImageId, ImageState, Key,
+    LaunchPermissions, PolicyError, PolicyFault, RefusalCode, RootDevice, Scan, Severity,
+    SnapshotFacts, StoredParameter, StoredValue,
 };
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -188,7 +170,7 @@ impl Scene {
     }
 
     /// The answer to the event.
-    fn answer(self, event: &Value) -> Result<Answer, Error> {
+    fn answer(self, event: &Value) -> Result<Answer, InvocationError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -473,7 +455,7 @@ impl Collection {
 
     /// An image that fails.
     fn failure(&mut self, cause: &str, scene: Scene, event: &Value) {
-        let Err(Error::ImagesFailed(answer)) = scene.answer(event) else {
+        let Err(InvocationError::ImagesFailed(answer)) = scene.answer(event) else {
             panic!("{cause} does not fail")
         };
         let answer = json(&answer);
@@ -1010,7 +992,7 @@ fn failures(all: &mut Collection) {
     all.section("Images that fail: ImagesFailed");
     let look = json!({ "ImageId": IMAGE });
     let shared = || scene().tag("launch-permission", "444455556666");
-    let pending = || scene().edit(|image| image.state = State::Pending);
+    let pending = || scene().edit(|image| image.state = ImageState::Pending);
     let event = |name: &str| {
         let path = format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"));
         serde_json::from_str::<Value>(&std::fs::read_to_string(path).unwrap()).unwrap()
@@ -1198,12 +1180,12 @@ fn every_code_of_a_refusal_is_among_the_messages() {
 fn every_kind_of_error_is_among_the_messages() {
     let messages = collect();
     // Does not compile when a kind is missing here.
-    let listed = |error: &Error| match error {
-        Error::InvalidEvent(_) => "Events: InvalidEvent",
-        Error::InvalidRequest(_) => "requests: InvalidRequest",
-        Error::InvalidPolicy(_) => "allow-list: InvalidPolicy",
-        Error::ImagesFailed(_) => "fail: ImagesFailed",
-        Error::SweepFailed(_) => "the images: SweepFailed",
+    let listed = |error: &InvocationError| match error {
+        InvocationError::InvalidEvent(_) => "Events: InvalidEvent",
+        InvocationError::InvalidRequest(_) => "requests: InvalidRequest",
+        InvocationError::InvalidPolicy(_) => "allow-list: InvalidPolicy",
+        InvocationError::ImagesFailed(_) => "fail: ImagesFailed",
+        InvocationError::SweepFailed(_) => "the images: SweepFailed",
     };
     let answer = scene().answer(&json!({ "ImageId": IMAGE })).unwrap();
     let policy = PolicyError {
@@ -1211,11 +1193,11 @@ fn every_kind_of_error_is_among_the_messages() {
         fault: PolicyFault::Secure,
     };
     for error in [
-        Error::InvalidEvent(String::new()),
-        Error::InvalidRequest(String::new()),
-        Error::InvalidPolicy(policy),
-        Error::ImagesFailed(Box::new(answer)),
-        Error::SweepFailed(CallError::timeout("DescribeImages")),
+        InvocationError::InvalidEvent(String::new()),
+        InvocationError::InvalidRequest(String::new()),
+        InvocationError::InvalidPolicy(policy),
+        InvocationError::ImagesFailed(Box::new(answer)),
+        InvocationError::SweepFailed(CallError::timeout("DescribeImages")),
     ] {
         assert!(messages.contains(listed(&error)), "{}", error.kind());
     }

@@ -13,21 +13,11 @@ use std::{
     time::Duration,
 };
 
-use ami_warden::{
-    act::call_error::CallError,
-    run::{invocation::Warden, settings::Settings, time_budget::TimeBudget},
-};
+use ami_warden::{CallError, Settings, TimeBudget, Warden};
 use ami_warden_core::{
-    event::trigger::{DecodeContext, Event},
-    model::{
-        change::{Change, Direction},
-        grantee::{Grantee, LaunchPermissions, OrganizationArn},
-        image::{DeprecationTime, EbsDevice, Image},
-    },
-    wish::{
-        context::WishContext, directives::Directives, launch_permission::LaunchPermissionWish,
-        policy::Policy, tags::DirectiveTags, template::Template,
-    },
+    Change, DecodeContext, DeprecationTime, Direction, DirectiveTags, Directives, EbsDevice, Event,
+    Grantee, Image, LaunchPermissionWish, LaunchPermissions, OrganizationArn, Policy, Template,
+    WishContext,
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use proptest::{prelude::*, sample::Index, test_runner::FileFailurePersistence};

@@ -1,10 +1,7 @@
 //! The parser of rules and the JSON Schema for editors agree on every case of
 //! `deploy/tests/rules.json`; `deploy/tests/test_rules_schema.py` runs the same cases.
 
-use ami_warden_core::wish::{
-    groups::StoredValue,
-    policy::{Policy, StoredParameter},
-};
+use ami_warden_core::{Policy, StoredParameter, StoredValue};
 use serde_json::Value;
 
 fn parses(rules: &Value) -> bool {

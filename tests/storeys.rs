@@ -43,7 +43,7 @@ const FUNCTION: House = House {
         ("aws", &["act"]),
         ("tell", &["act"]),
         ("run", &["tell", "act"]),
-        ("main", &["run", "tell", "act", "aws"]),
+        ("main", &["lib", "aws"]),
         ("lib", &[]),
     ],
 };

@@ -2,21 +2,10 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
-use ami_warden::act::record::ImageRecord;
+use ami_warden::ImageRecord;
 use ami_warden_core::{
-    model::{
-        change::Change,
-        grantee::{AccountId, Grantee, LaunchPermissions},
-        image::Image,
-        refusal::Attribute,
-    },
-    wish::{
-        context::WishContext,
-        directives::{Directive, Directives},
-        grantee_name::items,
-        statement::Source,
-        tags::DirectiveTags,
-    },
+    AccountId, Attribute, Change, Directive, DirectiveTags, Directives, Grantee, Image,
+    LaunchPermissions, Source, WishContext, grantee_items,
 };
 
 /// One grantee of an image.
@@ -138,7 +127,7 @@ impl<'a> Explainer<'a> {
                 Source::Tag(key) => image.tags.get(key).map_or("", String::as_str),
                 Source::Rule(_) | Source::Request => &directive.value,
             };
-            for item in items(text) {
+            for item in grantee_items(text) {
                 let group = item.strip_prefix('@').map(ToOwned::to_owned);
                 for grantee in self.grantees(item) {
                     let reason = Reason {
@@ -180,14 +169,10 @@ impl<'a> Explainer<'a> {
 
 #[cfg(test)]
 mod tests {
-    use ami_warden::act::record::{ChangeRecord, Effect, Outcome};
+    use ami_warden::{ChangeRecord, Effect, Outcome};
     use ami_warden_core::{
-        model::change::LaunchPermissionChange,
+        LaunchPermissionChange, Policy, StoredParameter, StoredValue,
         testing::{grantees, image},
-        wish::{
-            groups::StoredValue,
-            policy::{Policy, StoredParameter},
-        },
     };
 
     use super::*;

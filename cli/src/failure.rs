@@ -2,14 +2,8 @@
 
 use std::{io, path::PathBuf};
 
-use ami_warden::{
-    act::call_error::{CallError, ErrorKind},
-    aws::NoCredentials,
-};
-use ami_warden_core::wish::{
-    policy::{PolicyError, PolicyFault},
-    rules::RulesError,
-};
+use ami_warden::{CallError, ErrorKind, aws::NoCredentials};
+use ami_warden_core::{PolicyError, PolicyFault, RulesError};
 
 use crate::setting_options::BadSetting;
 

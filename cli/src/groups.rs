@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use ami_warden::act::{call_error::CallError, record::ImageRecord};
-use ami_warden_core::model::refusal::Refusal;
+use ami_warden::{CallError, ImageRecord};
+use ami_warden_core::Refusal;
 
 /// Refusals or faults that say the same.
 #[derive(Debug)]
@@ -80,8 +80,8 @@ fn shape(record: &ImageRecord, refusal: &Refusal) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ami_warden::act::record::Outcome;
-    use ami_warden_core::model::refusal::{Attribute, Ec2Refusal, Ground};
+    use ami_warden::Outcome;
+    use ami_warden_core::{Attribute, Ec2Refusal, Ground};
 
     use super::*;
 

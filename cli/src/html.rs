@@ -11,12 +11,8 @@ use std::{
     path::Path,
 };
 
-use ami_warden::act::record::{ImageRecord, SkipReason};
-use ami_warden_core::model::{
-    change::{Change, Direction},
-    grantee::{AccountId, Grantee},
-    key::{Key, KeyFacts},
-};
+use ami_warden::{ImageRecord, SkipReason};
+use ami_warden_core::{AccountId, Change, Direction, Grantee, Key, KeyFacts};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
@@ -287,7 +283,7 @@ fn key(facts: &KeyFacts) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ami_warden_core::{model::key::KeyReach, testing::accounts};
+    use ami_warden_core::{KeyReach, testing::accounts};
 
     use super::*;
 

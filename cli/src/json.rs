@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use ami_warden::tell::answer::entry_json;
+use ami_warden::entry_json;
 use chrono::SecondsFormat;
 use serde_json::{Value, json};
 

@@ -6,11 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ami_warden_core::model::{
-    grantee::{AccountId, Grantee, LaunchPermissions},
-    image::ImageId,
-    key::KeyFacts,
-};
+use ami_warden_core::{AccountId, Grantee, ImageId, KeyFacts, LaunchPermissions};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -278,7 +274,7 @@ mod tests {
     use std::fs;
 
     use ami_warden_core::{
-        model::key::{Key, KeyReach},
+        Key, KeyReach,
         testing::{accounts, grantees, image},
     };
 

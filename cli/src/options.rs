@@ -2,10 +2,7 @@
 
 use std::{fs, io::IsTerminal, path::PathBuf};
 
-use ami_warden_core::{
-    model::image::ImageId,
-    wish::rules::{Rule, parse_rules},
-};
+use ami_warden_core::{ImageId, Rule, parse_rules};
 use clap::{Parser, ValueEnum};
 
 use crate::{

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ami_warden::run::settings::{
-    ALL, ALLOWED_GRANTEES, ALLOWED_GRANTEES_PARAMETER, DRY_RUN, Setting, SettingFault, Settings,
-    SettingsError,
+use ami_warden::{
+    Settings, settings::ALL, settings::ALLOWED_GRANTEES, settings::ALLOWED_GRANTEES_PARAMETER,
+    settings::DRY_RUN, settings::Setting, settings::SettingFault, settings::SettingsError,
 };
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 

@@ -7,30 +7,14 @@ use std::{
 };
 
 use ami_warden::{
-    act::{
-        call_error::CallError,
-        crowd::{Crowd, one_part},
-        facts::FactReader,
-        observe::{Fresh, Observer, TagScope},
-        ports::{Caller, Ec2, Keys, Parameters, UsageReports, Which},
-        reconcile::{FRESH, ImageSettings, Manner, Reconciled, Reconciler},
-        record::{ImageRecord, Outcome, SkipReason},
-        retry::{Attempts, Retry},
-        rulebook::{RuleSource, Rulebooks},
-        sweep::{Lister, Progress, kinds, unreadable_note},
-    },
-    run::settings::Settings,
+    Attempts, CallError, Caller, Crowd, Ec2, FactReader, Fresh, ImageRecord, ImageSettings, Keys,
+    Lister, Manner, Observer, Outcome, Parameters, Progress, READ_AGE_MAX, Reconciled, Reconciler,
+    Retry, RuleSource, Rulebooks, Settings, SkipReason, TagScope, UsageReports, Which,
+    kinds_of_images, one_part, unreadable_note,
 };
 use ami_warden_core::{
-    event::trigger::Promised,
-    model::{
-        change::{Change, Direction, LaunchPermissionChange},
-        grantee::{AccountId, Grantee, LaunchPermissions},
-        image::{Image, ImageId},
-        key::KeyFacts,
-        refusal::Ground,
-    },
-    wish::{context::WishContext, policy::PolicyError, rules::Rule},
+    AccountId, Change, Direction, Grantee, Ground, Image, ImageId, KeyFacts,
+    LaunchPermissionChange, LaunchPermissions, PolicyError, Promised, Rule, WishContext,
 };
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
@@ -109,7 +93,6 @@ pub struct Survey {
     pub unused: Vec<String>,
 }
 
-/// A survey in numbers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     pub looked_at: usize,
@@ -154,7 +137,7 @@ impl Survey {
             None => RuleSource::Stored,
         };
         let rulebooks = Rulebooks::new(parameters, &settings.rulebook, source);
-        let rulebook = rulebooks.fresh(FRESH, &retry.attempts()).await?;
+        let rulebook = rulebooks.fresh(READ_AGE_MAX, &retry.attempts()).await?;
         let facts = FactReader::new(ec2, keys, &retry);
         let context = WishContext {
             policy: &rulebook.policy,
@@ -186,7 +169,7 @@ impl Survey {
         } else {
             let all = scope.every_image || rulebook.policy.has_rules();
             let status_tag = settings.status_tag.as_deref();
-            let kinds = kinds(all, &settings.tag_prefix, status_tag);
+            let kinds = kinds_of_images(all, &settings.tag_prefix, status_tag);
             look.at_all(kinds, &mut survey).await?;
         }
         look.bar.finish_and_clear();
@@ -576,10 +559,7 @@ impl Survey {
 
 #[cfg(test)]
 mod tests {
-    use ami_warden_core::{
-        model::refusal::{Attribute, Refusal},
-        testing::grantees,
-    };
+    use ami_warden_core::{Attribute, Refusal, testing::grantees};
 
     use super::*;
 

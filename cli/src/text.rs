@@ -5,12 +5,8 @@ use std::{
     fmt::{self, Write},
 };
 
-use ami_warden::act::record::{ImageRecord, Outcome, SkipReason};
-use ami_warden_core::model::{
-    change::{Change, Direction},
-    grantee::Grantee,
-    refusal::Attribute,
-};
+use ami_warden::{ImageRecord, Outcome, SkipReason};
+use ami_warden_core::{Attribute, Change, Direction, Grantee};
 use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -80,7 +76,6 @@ pub struct Form {
     pub inventory: bool,
 }
 
-/// The survey as text.
 pub fn render(survey: &Survey, keys: Option<&[KeyAdvice]>, form: &Form) -> String {
     let mut page = Page {
         text: String::new(),
@@ -630,8 +625,8 @@ pub fn from_to(change: &Change) -> String {
 mod tests {
     use super::*;
 
-    use ami_warden::act::record::{ChangeRecord, Effect};
-    use ami_warden_core::{model::change::LaunchPermissionChange, testing::grantees};
+    use ami_warden::{ChangeRecord, Effect};
+    use ami_warden_core::{LaunchPermissionChange, testing::grantees};
 
     fn rendered(changes: Vec<Change>, width: usize, named: bool) -> String {
         let mut survey = Survey::sample(&["golden"]);

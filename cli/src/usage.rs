@@ -8,16 +8,8 @@ use std::{
     time::Duration,
 };
 
-use ami_warden::act::{
-    call_error::CallError,
-    ports::{FILTER_VALUES_MAX, ReportState, UsageReport, UsageReports},
-    retry::Retry,
-};
-use ami_warden_core::model::{
-    change::LaunchPermissionChange,
-    grantee::{AccountId, Grantee},
-    image::ImageId,
-};
+use ami_warden::{CallError, FILTER_VALUES_MAX, ReportState, Retry, UsageReport, UsageReports};
+use ami_warden_core::{AccountId, Grantee, ImageId, LaunchPermissionChange};
 use chrono::{DateTime, Utc};
 use indicatif::ProgressBar;
 use tokio::time::Instant;
@@ -256,7 +248,7 @@ pub fn words(resources: &BTreeMap<String, u64>) -> String {
 mod tests {
     use std::cell::{Cell, RefCell};
 
-    use ami_warden::act::ports::{Page, UsageEntry};
+    use ami_warden::{Page, UsageEntry};
     use ami_warden_core::testing::grantees;
 
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use ami_warden_core::model::grantee::Grantee;
+use ami_warden_core::Grantee;
 use textwrap::Options;
 
 /// The width of text that goes to a file or into a pipe.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
-use ami_warden::run::settings::ALL;
+use ami_warden::settings::ALL;
 use ec2_emulator::{
     Config, Emulator, Fault, Image, Key, ParameterType, ReportPace, Snapshot, Usage,
 };

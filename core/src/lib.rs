@@ -3,10 +3,10 @@
 //! Storeys, from the top; an import goes downwards only, and `tests/storeys.rs` keeps it so:
 //!
 //! ```text
-//! event    what happened      decode trigger tag_promise request
-//! decide   what will be done  plan guardrail key_reach allow_list
-//! wish     what is wanted     directives tags policy rules groups …
-//! model    what is            image grantee change refusal facts key finding
+//! event    what happened      decode request trigger tag_promise
+//! decide   what will be done  plan guardrail public key_reach allow_list note …
+//! wish     what is wanted     directives tags policy rules groups requested template …
+//! model    what is            image grantee change refusal request facts key finding description arn
 //! json     JSON from outside, with paths
 //! ```
 //!
@@ -14,9 +14,8 @@
 //!
 //! ```
 //! use ami_warden_core::{
-//!     decide::{guardrail::Guardrails, plan::{Observed, plan}},
-//!     model::{facts::ShareFacts, grantee::LaunchPermissions, image::Image},
-//!     wish::{context::WishContext, directives::Directives, policy::Policy, tags::DirectiveTags},
+//!     DirectiveTags, Directives, Guardrails, Image, LaunchPermissions, Observed, Policy, ShareFacts,
+//!     WishContext, plan,
 //! };
 //!
 //! let mut image = Image::new("ami-0123456789abcdef0".parse()?, "111122223333".parse()?);
@@ -55,12 +54,52 @@
 // An error here is rare and becomes a refusal at once; boxing it would only hide its shape.
 #![allow(clippy::result_large_err)]
 
-pub mod decide;
-pub mod event;
+mod decide;
+mod event;
 mod json;
-pub mod model;
+mod model;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
-pub mod wish;
+mod wish;
 
+// The names in reading order: what is, what is wanted, what will be done, what happened.
+pub use model::{
+    change::{Change, CopyPermissionChange, Direction, LaunchPermissionChange},
+    facts::{ShareFacts, SnapshotFacts},
+    finding::{Scan, Severity},
+    grantee::{AccountId, CopyPermissions, Grantee, LaunchPermissions, OrganizationArn},
+    image::{DeprecationTime, EbsDevice, Image, ImageId, ImageState, ImdsSupport, RootDevice},
+    key::{Key, KeyFacts, KeyReach},
+    refusal::{Attribute, Ec2Refusal, Ground, Refusal, RefusalCode, SHARED_TAG_PREFIX},
+    request::Request,
+};
+
+pub use wish::{
+    context::WishContext,
+    copy_permission::CopyPermissionWish,
+    directives::{Directive, Directives},
+    grantee_name::{grantee_items, is_group_name},
+    groups::StoredValue,
+    launch_permission::LaunchPermissionWish,
+    policy::{Policy, PolicyError, PolicyFault, StoredParameter},
+    rules::{Rule, RulesError, parse_rules},
+    statement::Source,
+    tags::{DirectiveTags, Hold},
+    template::Template,
+};
+
+pub use decide::{
+    allow_list::{AllowListError, AllowedCopiers, AllowedGrantees, SharedTagPatterns},
+    guardrail::Guardrails,
+    key_reach::key_reach,
+    keys::KeyCheck,
+    observed::Observed,
+    plan::{FactsNeeded, Plan, facts_needed, keys_needed, plan, plan_removals},
+};
+
+pub use event::{
+    decode::IMAGE_IDS_MAX,
+    tag_promise::TagPromise,
+    trigger::{DecodeContext, Event, EventError, Job, Origin, Promised, Task, Trigger},
+};
 pub use json::Malformed;

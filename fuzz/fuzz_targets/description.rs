@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use ami_warden_core::{model::image::Image, wish::template::Template};
+use ami_warden_core::{Image, Template};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

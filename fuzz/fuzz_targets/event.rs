@@ -2,10 +2,7 @@
 
 #![no_main]
 
-use ami_warden_core::event::{
-    decode::IMAGE_IDS_MAX,
-    trigger::{DecodeContext, Event, EventError, Origin, Work},
-};
+use ami_warden_core::{DecodeContext, Event, EventError, IMAGE_IDS_MAX, Origin, Task};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -22,15 +19,15 @@ fuzz_target!(|data: &[u8]| {
             requests_allowed,
         };
         match Event::parse(&event, &context) {
-            Ok(Event::Job(job)) => match job.work {
+            Ok(Event::Job(job)) => match job.task {
                 // A request comes only by direct invocation, not through the rules' alias.
-                Work::Request(_) => {
+                Task::Request(_) => {
                     assert!(requests_allowed && event.get("detail-type").is_none());
                 }
-                Work::Look { images, .. } => {
+                Task::Look { images, .. } => {
                     assert!((1..=IMAGE_IDS_MAX).contains(&images.len()));
                 }
-                Work::Sweep { also, .. } => assert!(also.len() <= IMAGE_IDS_MAX),
+                Task::Sweep { also, .. } => assert!(also.len() <= IMAGE_IDS_MAX),
             },
             Ok(Event::Ignored { reason }) => assert!(!reason.is_empty()),
             Err(EventError::Event(malformed) | EventError::Request(malformed)) => {

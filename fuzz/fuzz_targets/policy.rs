@@ -7,18 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use ami_warden_core::{
-    decide::allow_list::{AllowedCopiers, AllowedGrantees, SharedTagPatterns},
-    model::image::Image,
-    wish::{
-        context::WishContext,
-        directives::Directives,
-        grantee_name::is_group_name,
-        groups::StoredValue,
-        policy::{Policy, StoredParameter},
-        tags::DirectiveTags,
-    },
-};
+use ami_warden_core::{AllowedCopiers, AllowedGrantees, DirectiveTags, Directives, Image, Policy, SharedTagPatterns, StoredParameter, StoredValue, WishContext, is_group_name};
 use libfuzzer_sys::fuzz_target;
 
 fn stored(name: String, text: &str) -> StoredParameter {

@@ -7,20 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use ami_warden_core::{
-    model::{
-        grantee::{Grantee, OrganizationArn},
-        image::Image,
-    },
-    wish::{
-        context::WishContext,
-        directives::Directives,
-        groups::StoredValue,
-        launch_permission::LaunchPermissionWish,
-        policy::{Policy, StoredParameter},
-        tags::DirectiveTags,
-    },
-};
+use ami_warden_core::{DirectiveTags, Directives, Grantee, Image, LaunchPermissionWish, OrganizationArn, Policy, StoredParameter, StoredValue, WishContext};
 use libfuzzer_sys::fuzz_target;
 
 const PREFIX: &str = "ami-warden:";

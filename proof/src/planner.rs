@@ -2,27 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ami_warden_core::{
-    decide::{
-        allow_list::AllowedGrantees,
-        guardrail::Guardrails,
-        plan::{Observed, plan},
-    },
-    model::{
-        change::Change,
-        facts::ShareFacts,
-        grantee::{Grantee, LaunchPermissions},
-        image::Image,
-    },
-    wish::{
-        context::WishContext,
-        directives::Directives,
-        groups::StoredValue,
-        launch_permission::LaunchPermissionWish,
-        policy::{Policy, StoredParameter},
-        tags::{DirectiveTags, Hold},
-    },
-};
+use ami_warden_core::{AllowedGrantees, Change, DirectiveTags, Directives, Grantee, Guardrails, Hold, Image, LaunchPermissionWish, LaunchPermissions, Observed, Policy, ShareFacts, StoredParameter, StoredValue, WishContext, plan};
 
 /// A set of grantees: a bit for each of [`NAMES`].
 pub type Grantees = u8;

@@ -13,7 +13,7 @@ pub struct CallError {
     pub code: Cow<'static, str>,
     /// The service's text, for people.
     pub message: String,
-    /// The consequence.
+    /// The next step of the caller: try again, look again or give up.
     pub kind: ErrorKind,
 }
 

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ami_warden_core::{event::trigger::Promised, model::image::ImageId, wish::policy::PolicyError};
+use ami_warden_core::{ImageId, PolicyError, Promised};
 use futures_util::{
     Stream, StreamExt,
     stream::{self, FuturesUnordered, LocalBoxStream, SelectAll},
@@ -67,10 +67,9 @@ const IDS_AHEAD: usize = 5000;
 /// The batches that are read at the same time.
 const BATCHES_MAX: usize = 2;
 
-/// A crowd at work.
+/// Reconciles many images at once, as many as EC2 keeps up with.
 #[derive(Debug)]
 pub struct Crowd<'a, E, P> {
-    /// Reads images.
     pub observer: Observer<'a, E>,
     /// The tries of the invocation.
     pub retry: &'a Retry,
@@ -85,7 +84,7 @@ pub struct Crowd<'a, E, P> {
 pub struct NotBegun {
     /// Those of batches that were being read; others of these batches were begun.
     pub read: Vec<ImageId>,
-    /// All behind those batches.
+    /// The ids behind the last batch that was read.
     pub rest: Vec<ImageId>,
 }
 
@@ -96,7 +95,6 @@ impl NotBegun {
         self.read.is_empty() && self.rest.is_empty()
     }
 
-    /// All of them.
     #[must_use]
     pub fn all(mut self) -> Vec<ImageId> {
         self.read.extend(self.rest);

@@ -7,15 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ami_warden_core::{
-    decide::key_reach,
-    model::{
-        facts::SnapshotFacts,
-        grantee::CopyPermissions,
-        image::Image,
-        key::{Key, KeyFacts},
-    },
-};
+use ami_warden_core::{CopyPermissions, Image, Key, KeyFacts, SnapshotFacts, key_reach};
 use tokio::{
     sync::{Mutex, OnceCell},
     time::Instant,
@@ -37,7 +29,6 @@ const KEY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A key with more is taken for one that anybody could use.
 const GRANT_PAGES_MAX: usize = 20;
 
-/// Reads facts.
 #[derive(Debug)]
 pub struct FactReader<'a, E, K> {
     ec2: &'a E,
@@ -155,7 +146,7 @@ impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
                 self.key_policies(arn, &attempts),
                 self.key_grantees(arn, &attempts)
             ) {
-                Ok((policies, Some(grantees))) => Some(key_reach::read(&policies, &grantees)),
+                Ok((policies, Some(grantees))) => Some(key_reach(&policies, &grantees)),
                 // Unknown: nothing is claimed about this key.
                 Ok((_, None)) | Err(_) => None,
             };

@@ -1,18 +1,18 @@
 //! Doing it: observe, decide, act, and try again.
 
-pub mod call_error;
-pub mod crowd;
-pub mod facts;
-pub mod observe;
-pub mod pace;
-pub mod ports;
+pub(crate) mod call_error;
+pub(crate) mod crowd;
+pub(crate) mod facts;
+pub(crate) mod observe;
+pub(crate) mod pace;
+pub(crate) mod ports;
 mod reads;
-pub mod reconcile;
-pub mod record;
-pub mod retry;
-pub mod rulebook;
+pub(crate) mod reconcile;
+pub(crate) mod record;
+pub(crate) mod retry;
+pub(crate) mod rulebook;
 #[cfg(test)]
 pub(crate) mod script;
-pub mod status_tag;
-pub mod sweep;
+pub(crate) mod status_tag;
+pub(crate) mod sweep;
 mod work;

@@ -6,10 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ami_warden_core::{
-    event::{tag_promise::TagPromise, trigger::Promised},
-    model::image::{Image, ImageId, State},
-};
+use ami_warden_core::{Image, ImageId, ImageState, Promised, TagPromise};
 use futures_util::{Stream, stream};
 use tokio::time::Instant;
 
@@ -42,7 +39,6 @@ const UNREADABLE_IMAGE: &str = "UnreadableImage";
 /// An image, and the moment in which EC2 was asked for it: what its answer shows is not older.
 #[derive(Debug, Clone)]
 pub struct Fresh {
-    /// The image.
     pub image: Box<Image>,
     /// When EC2 was asked for it.
     pub read_at: Instant,
@@ -79,10 +75,8 @@ pub struct TagScope<'a> {
     pub status_tag: Option<&'a str>,
 }
 
-/// Reads images.
 #[derive(Debug)]
 pub struct Observer<'a, E> {
-    /// EC2.
     pub ec2: &'a E,
     /// The tries of the invocation.
     pub retry: &'a Retry,
@@ -184,7 +178,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
         };
         match (promised, image) {
             (Promised::Exists | Promised::Available, None) => Some(Early::Missing),
-            (Promised::Available, Some(image)) if image.state == State::Pending => {
+            (Promised::Available, Some(image)) if image.state == ImageState::Pending => {
                 Some(Early::Pending)
             }
             (Promised::Tags(promise), Some(image)) if !self.holds(promise, image) => {

@@ -8,14 +8,8 @@
 use std::collections::BTreeSet;
 
 use ami_warden_core::{
-    model::{
-        change::Change,
-        facts::SnapshotFacts,
-        grantee::{AccountId, CopyPermissions, LaunchPermissions},
-        image::{Image, ImageId},
-        key::Key,
-    },
-    wish::policy::StoredParameter,
+    AccountId, Change, CopyPermissions, Image, ImageId, Key, LaunchPermissions, SnapshotFacts,
+    StoredParameter,
 };
 use chrono::{DateTime, Utc};
 
@@ -28,7 +22,7 @@ pub const FILTER_VALUES_MAX: usize = 200;
 /// The largest page of a listing. EC2 gives up to 1,000 images, some 3 kB each, and all of them are in
 /// memory at least twice, as text and as values.
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeImages.html>
-pub const PAGE_SIZE_MAX: i32 = 500;
+pub(crate) const PAGE_SIZE_MAX: i32 = 500;
 
 /// EC2, as far as this function reads it.
 #[allow(async_fn_in_trait)] // One task, no spawning: the futures need not be Send.
@@ -142,9 +136,7 @@ pub trait UsageReports {
 /// A usage report of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageReport {
-    /// Its id.
     pub id: String,
-    /// The image.
     pub image: ImageId,
     /// How far it is.
     pub state: ReportState,
@@ -171,7 +163,6 @@ pub enum ReportState {
 pub struct UsageEntry {
     /// The id of the report.
     pub report: String,
-    /// The account.
     pub account: AccountId,
     /// The type of its resources: `ec2:Instance`, `ec2:LaunchTemplate`.
     pub resource_type: String,
@@ -202,11 +193,9 @@ pub struct Listing {
 /// Which of your images a listing holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
-    /// All.
     All,
     /// Those with a tag whose key matches one of these patterns.
     Tagged(BTreeSet<String>),
-    /// Those that are public.
     Public,
 }
 

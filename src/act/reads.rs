@@ -3,16 +3,8 @@
 use std::{cell::Cell, collections::BTreeMap};
 
 use ami_warden_core::{
-    decide::{
-        guardrail::Guardrails,
-        plan::{Needs, keys_needed, needs},
-    },
-    model::{
-        facts::ShareFacts,
-        grantee::{CopyPermissions, LaunchPermissions},
-        image::{Image, ImageId},
-    },
-    wish::directives::Directives,
+    CopyPermissions, Directives, FactsNeeded, Guardrails, Image, ImageId, LaunchPermissions,
+    ShareFacts, facts_needed, keys_needed,
 };
 use tokio::time::Instant;
 
@@ -54,8 +46,8 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
 
     /// The facts that are needed whatever the permissions are: `all` is judged by the image's own
     /// public flag, so that its facts are read at the same time.
-    pub(super) fn early_needs(&self) -> Needs {
-        needs(
+    pub(super) fn early_needs(&self) -> FactsNeeded {
+        facts_needed(
             self.image,
             self.directives,
             self.guardrails,
@@ -91,7 +83,7 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
     /// The facts that are needed.
     pub(super) async fn facts(
         &self,
-        needs: Needs,
+        needs: FactsNeeded,
         mut facts: ShareFacts,
     ) -> Result<ShareFacts, CallError> {
         let snapshots = async {
@@ -126,13 +118,13 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
     pub(super) async fn rest(
         &self,
         permissions: &Permissions,
-        early: Needs,
+        early: FactsNeeded,
         facts: ShareFacts,
     ) -> Result<ShareFacts, CallError> {
         let (image, directives, guardrails) = (self.image, self.directives, self.guardrails);
         let launch = permissions.launch.as_ref();
-        let all = needs(image, directives, guardrails, launch, &permissions.copy);
-        let late = Needs {
+        let all = facts_needed(image, directives, guardrails, launch, &permissions.copy);
+        let late = FactsNeeded {
             snapshots: all.snapshots && !early.snapshots,
             block_public_access: all.block_public_access && !early.block_public_access,
         };

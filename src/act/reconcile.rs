@@ -2,7 +2,7 @@
 //!
 //! EC2 has no conditional write, so three rules stand in for one:
 //!
-//! * No write rests on anything that was read more than [`FRESH`] before, and none is sent a second
+//! * No write rests on anything that was read more than [`READ_AGE_MAX`] before, and none is sent a second
 //!   time as it is: the image is read and planned anew.
 //! * After the last write the image is read again, together with the read-back of its launch
 //!   permissions. If its directives, its state or `hold` are no longer those obeyed, it is planned
@@ -12,21 +12,9 @@
 use std::{rc::Rc, time::Duration};
 
 use ami_warden_core::{
-    decide::plan::{Observed, Plan, plan, removals},
-    event::request::Request,
-    model::{
-        change::{Change, LaunchPermissionChange},
-        facts::ShareFacts,
-        grantee::{Grantee, LaunchPermissions, OrganizationArn},
-        image::{Image, State},
-        refusal::Refusal,
-    },
-    wish::{
-        context::WishContext,
-        directives::Directives,
-        policy::PolicyError,
-        tags::{DirectiveTags, Hold},
-    },
+    Change, DirectiveTags, Directives, Grantee, Hold, Image, ImageState, LaunchPermissionChange,
+    LaunchPermissions, Observed, OrganizationArn, Plan, PolicyError, Refusal, Request, ShareFacts,
+    WishContext, plan, plan_removals,
 };
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, timeout};
@@ -47,10 +35,10 @@ use super::{
 };
 
 /// How old anything may be that a write rests on.
-pub const FRESH: Duration = Duration::from_secs(5);
+pub const READ_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// How often an image is planned before it has failed because its directives keep changing.
-pub const ROUNDS_MAX: usize = 5;
+pub(crate) const ROUNDS_MAX: usize = 5;
 
 /// How often launch permissions are read back before they count as unconfirmed.
 const READ_BACK_ATTEMPTS: usize = 3;
@@ -58,7 +46,7 @@ const READ_BACK_ATTEMPTS: usize = 3;
 /// How long removals wait for facts that only additions need, to go out in one call with them.
 const FACTS_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often in a row EC2 may take longer than [`FRESH`] to show an image before it has failed.
+/// How often in a row EC2 may take longer than [`READ_AGE_MAX`] to show an image before it has failed.
 const STALE_READS_MAX: usize = 10;
 
 const NOBODY_LET_IN: &str =
@@ -80,7 +68,7 @@ pub struct ImageSettings<'a> {
 /// The manner in which images are reconciled.
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
-    /// Change nothing.
+    /// Send EC2's own `DryRun` instead of the call.
     pub dry_run: bool,
     /// A person asks: say also what is wanted, by whom, and who may launch the image.
     pub explain: bool,
@@ -92,26 +80,19 @@ pub struct Manner {
 /// Makes images as they are wanted.
 #[derive(Debug)]
 pub struct Reconciler<'a, E, K, P> {
-    /// EC2.
     pub ec2: &'a E,
-    /// Reads images.
     pub observer: Observer<'a, E>,
-    /// Reads facts.
     pub facts: &'a FactReader<'a, E, K>,
     /// Reads policy and allow-list.
     pub rulebooks: &'a Rulebooks<'a, P>,
-    /// The settings.
     pub settings: ImageSettings<'a>,
-    /// The manner.
     pub manner: Manner,
-    /// The time.
     pub clock: fn() -> DateTime<Utc>,
 }
 
-/// A reconciled image.
+/// The outcome for one image, and the rulebook that its writes rested on.
 #[derive(Debug)]
 pub struct Reconciled {
-    /// Its record.
     pub record: ImageRecord,
     /// The rulebook of its last write; `None` without a write.
     pub written_by: Option<Rc<Rulebook>>,
@@ -181,7 +162,7 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         image: &Image,
         attempts: &Attempts<'_>,
     ) -> Result<ImageRecord, PolicyError> {
-        let rulebook = self.rulebooks.fresh(FRESH, attempts).await?;
+        let rulebook = self.rulebooks.fresh(READ_AGE_MAX, attempts).await?;
         let (tags, directives) = self.directives(image, Wish::Tags, &rulebook);
         if let Some(record) = left_alone(image, tags.hold, &directives) {
             return Ok(self.explained(record, image, &directives, None));
@@ -216,7 +197,10 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         rulebook: &Rulebook,
     ) -> (DirectiveTags, Directives) {
         match wish {
-            Wish::Request(request) => (DirectiveTags::default(), request.directives(image)),
+            Wish::Request(request) => (
+                DirectiveTags::default(),
+                Directives::of_request(request, image),
+            ),
             Wish::Tags => {
                 let ImageSettings {
                     organization,
@@ -328,7 +312,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         attempts: &Attempts<'_>,
     ) -> Result<Reconciled, PolicyError> {
         // Nothing would bring the request back, so it cannot be deferred.
-        if fresh.image.state == State::Pending {
+        if fresh.image.state == ImageState::Pending {
             let error = CallError {
                 operation: "ModifyImageAttribute",
                 code: "InvalidAMIID.Unavailable".into(),
@@ -353,7 +337,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         let mut work = Work::new(fresh.image.id, attempts);
         let mut rounds = 1;
         loop {
-            let rulebook = match self.rulebooks.fresh(FRESH, attempts).await {
+            let rulebook = match self.rulebooks.fresh(READ_AGE_MAX, attempts).await {
                 Ok(rulebook) => rulebook,
                 Err(error) if work.written_by.is_none() => return Err(error),
                 Err(error) => {
@@ -488,7 +472,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             copy_permissions: &permissions.copy,
             facts: &ShareFacts::default(),
         };
-        removals(&observed, basis.directives, &basis.rulebook.guardrails).changes
+        plan_removals(&observed, basis.directives, &basis.rulebook.guardrails).changes
     }
 
     async fn carry_out(
@@ -709,7 +693,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
     /// Takes the status of earlier refusals off an image about which nothing is said any more. A held
     /// image is not written at all.
     async fn clean_status(&self, image: &Image, hold: Hold, work: &mut Work<'_>) {
-        if hold != Hold::No || image.state != State::Available {
+        if hold != Hold::No || image.state != ImageState::Available {
             return;
         }
         loop {
@@ -736,7 +720,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         let age = if self.manner.recheck_policy {
             Duration::ZERO
         } else {
-            FRESH
+            READ_AGE_MAX
         };
         let (seen, rulebook, read_back) = tokio::join!(
             self.observer.again(work.id, work.attempts),
@@ -837,7 +821,7 @@ async fn wait_for_slot(
         }
         work.slot = Some(operation);
     }
-    if oldest.elapsed() <= FRESH {
+    if oldest.elapsed() <= READ_AGE_MAX {
         work.stale_reads = 0;
         work.slot = None;
         return Ok(());
@@ -846,7 +830,7 @@ async fn wait_for_slot(
     if work.stale_reads > STALE_READS_MAX {
         return Err(Pass::Failed(too_slow(
             operation,
-            FRESH.as_secs(),
+            READ_AGE_MAX.as_secs(),
             STALE_READS_MAX,
         )));
     }

@@ -1,14 +1,6 @@
 //! The record of one image: its outcome, and the reasons for it.
 
-use ami_warden_core::{
-    model::{
-        change::Change,
-        grantee::LaunchPermissions,
-        image::{Image, ImageId, State},
-        refusal::Refusal,
-    },
-    wish::directives::Directive,
-};
+use ami_warden_core::{Change, Directive, Image, ImageId, ImageState, LaunchPermissions, Refusal};
 
 use super::call_error::CallError;
 
@@ -32,7 +24,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Every outcome.
     pub const ALL: [Self; 7] = [
         Self::Failed,
         Self::Refused,
@@ -87,7 +78,6 @@ impl SkipReason {
 /// A change, and how far it went: proposed, tried and done are never mistaken for each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeRecord {
-    /// The change.
     pub change: Change,
     /// How far it went.
     pub effect: Effect,
@@ -122,11 +112,9 @@ pub struct ReadBack {
 /// The record of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageRecord {
-    /// The image.
     pub id: ImageId,
     /// Its name, if it was read.
     pub name: Option<String>,
-    /// Its outcome.
     pub outcome: Outcome,
     /// Why it was skipped.
     pub skipped: Option<SkipReason>,
@@ -190,9 +178,11 @@ impl ImageRecord {
     #[must_use]
     pub fn of_state(image: &Image) -> Option<Self> {
         match &image.state {
-            State::Available => None,
-            State::Pending => Some(Self::new(image.id, Outcome::Deferred)),
-            State::Other(state) => Some(Self::skipped(image.id, SkipReason::State(state.clone()))),
+            ImageState::Available => None,
+            ImageState::Pending => Some(Self::new(image.id, Outcome::Deferred)),
+            ImageState::Other(state) => {
+                Some(Self::skipped(image.id, SkipReason::State(state.clone())))
+            }
         }
     }
 
@@ -228,10 +218,10 @@ mod tests {
     fn an_image_in_another_state_than_available_is_not_planned() {
         let mut image = image();
         assert_eq!(ImageRecord::of_state(&image), None);
-        image.state = State::Pending;
+        image.state = ImageState::Pending;
         let deferred = ImageRecord::new(image.id, Outcome::Deferred);
         assert_eq!(ImageRecord::of_state(&image), Some(deferred));
-        image.state = State::Other("disabled".into());
+        image.state = ImageState::Other("disabled".into());
         let record = ImageRecord::of_state(&image).unwrap();
         assert_eq!(record.outcome, Outcome::Skipped);
         assert_eq!(record.skipped, Some(SkipReason::State("disabled".into())));

@@ -6,13 +6,8 @@
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use ami_warden_core::{
-    decide::{allow_list::AllowedGrantees, guardrail::Guardrails},
-    model::grantee::OrganizationArn,
-    wish::{
-        groups::StoredValue,
-        policy::{Policy, PolicyError, PolicyFault, StoredParameter},
-        rules::Rule,
-    },
+    AllowedGrantees, Guardrails, OrganizationArn, Policy, PolicyError, PolicyFault, Rule,
+    StoredParameter, StoredValue,
 };
 use chrono::{DateTime, Utc};
 use tokio::{sync::Mutex, time::Instant};
@@ -20,7 +15,7 @@ use tokio::{sync::Mutex, time::Instant};
 use super::{call_error::CallError, ports::Parameters, retry::Attempts};
 
 /// The age of a rulebook at the end of its reading, however long that took.
-const READ_AGE_MAX: Duration = Duration::from_secs(2);
+const NEW_RULEBOOK_AGE_MAX: Duration = Duration::from_secs(2);
 
 /// The source of the rules.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +44,6 @@ pub struct RulebookSettings {
 /// The policy and the guardrails at one moment.
 #[derive(Debug)]
 pub struct Rulebook {
-    /// Groups and rules.
     pub policy: Policy,
     /// The limits that no tag, rule or request can lift, the allow-list of the parameter included.
     pub guardrails: Guardrails,
@@ -167,7 +161,7 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
             newest_change = newest_change.max(modified);
         }
         // A policy of many pages that takes long to read would never be young enough to write by.
-        let read_at = read_at.max(Instant::now() - READ_AGE_MAX);
+        let read_at = read_at.max(Instant::now() - NEW_RULEBOOK_AGE_MAX);
         Ok(Rulebook {
             policy: policy.policy,
             guardrails,
@@ -278,7 +272,7 @@ mod tests {
     use futures_util::future::join_all;
     use tokio::time::{advance, sleep};
 
-    use ami_warden_core::wish::rules::parse_rules;
+    use ami_warden_core::parse_rules;
 
     use super::*;
     use crate::act::{ports::Page, retry::Retry};

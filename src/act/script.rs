@@ -8,14 +8,8 @@ use std::{
 };
 
 use ami_warden_core::{
-    model::{
-        change::Change,
-        facts::SnapshotFacts,
-        grantee::{CopyPermissions, Grantee, LaunchPermissions},
-        image::{Image, ImageId},
-        key::Key,
-    },
-    wish::{groups::StoredValue, policy::StoredParameter},
+    Change, CopyPermissions, Grantee, Image, ImageId, Key, LaunchPermissions, SnapshotFacts,
+    StoredParameter, StoredValue,
 };
 use tokio::time::{Instant, sleep};
 

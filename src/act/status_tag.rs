@@ -1,6 +1,6 @@
 //! The status tag: the refusals of an image, on the image itself.
 
-use ami_warden_core::model::refusal::Refusal;
+use ami_warden_core::Refusal;
 
 /// The longest value of a tag, in characters:
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions>.
@@ -12,7 +12,7 @@ const VALUE_CHARACTERS_MAX: usize = 256;
 /// In the characters that tags of every service can hold. Refusals that do not fit are counted, not cut
 /// in the middle.
 #[must_use]
-pub fn status(refusals: &[Refusal]) -> Option<String> {
+pub(crate) fn status(refusals: &[Refusal]) -> Option<String> {
     let mut best = None;
     let mut text = String::new();
     for (shown, refusal) in refusals.iter().enumerate() {
@@ -46,7 +46,7 @@ fn portable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ami_warden_core::model::refusal::{Attribute, Ground};
+    use ami_warden_core::{Attribute, Ground};
 
     use super::*;
 

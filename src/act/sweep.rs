@@ -11,7 +11,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
 };
 
-use ami_warden_core::model::image::ImageId;
+use ami_warden_core::ImageId;
 use futures_util::stream::{self, Stream};
 
 use super::{
@@ -65,7 +65,7 @@ enum State {
 /// under the prefix or with the status tag. A sweep also looks at public images, to tell of those
 /// without a directive.
 #[must_use]
-pub fn kinds(all: bool, tag_prefix: &str, status_tag: Option<&str>) -> Vec<Which> {
+pub fn kinds_of_images(all: bool, tag_prefix: &str, status_tag: Option<&str>) -> Vec<Which> {
     if all {
         return vec![Which::All];
     }
@@ -272,7 +272,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_small_estate_is_listed_at_once_and_an_image_of_two_kinds_counts_once() {
         let ec2 = listing(500, &[Some("0c"), Some("0a"), None, None, Some("0b")]);
-        let kinds = kinds(false, "ami-warden:", None);
+        let kinds = kinds_of_images(false, "ami-warden:", None);
         let parts = swept(&ec2, kinds, None).await.unwrap();
         let whole = Listed {
             unreadable: 2,
@@ -393,14 +393,17 @@ mod tests {
 
     #[test]
     fn rules_make_a_sweep_list_every_image_and_else_only_those_that_can_have_directives() {
-        assert_eq!(kinds(true, "ami-warden:", Some("status")), [Which::All]);
+        assert_eq!(
+            kinds_of_images(true, "ami-warden:", Some("status")),
+            [Which::All]
+        );
         let tagged = |keys: &[&str]| Which::Tagged(keys.iter().map(ToString::to_string).collect());
         assert_eq!(
-            kinds(false, "ami-warden:", None),
+            kinds_of_images(false, "ami-warden:", None),
             [tagged(&["ami-warden:*"]), Which::Public]
         );
         assert_eq!(
-            kinds(false, "ami-warden:", Some("status")),
+            kinds_of_images(false, "ami-warden:", Some("status")),
             [tagged(&["ami-warden:*", "status"]), Which::Public]
         );
     }

@@ -3,13 +3,8 @@
 use std::rc::Rc;
 
 use ami_warden_core::{
-    model::{
-        change::{Change, Direction, LaunchPermissionChange},
-        grantee::LaunchPermissions,
-        image::{Image, ImageId},
-        refusal::{Attribute, Ec2Refusal, Ground, Refusal},
-    },
-    wish::{directives::Directives, tags::Hold},
+    Attribute, Change, Direction, Directives, Ec2Refusal, Ground, Hold, Image, ImageId,
+    LaunchPermissionChange, LaunchPermissions, Refusal,
 };
 
 use super::{
@@ -230,10 +225,7 @@ fn shows(change: &Change, image: &Image, permissions: &Permissions) -> bool {
             Some(_) => image.deprecation_time.text() != from.as_deref(),
         },
         Change::SharedTag { key, to, .. } => {
-            let key = format!(
-                "{}{key}",
-                ami_warden_core::model::refusal::SHARED_TAG_PREFIX
-            );
+            let key = format!("{}{key}", ami_warden_core::SHARED_TAG_PREFIX);
             image.tags.get(&key) == to.as_ref()
         }
         Change::CopyPermission(change) => match permissions.copy.get(&change.snapshot) {
@@ -350,7 +342,7 @@ pub(super) fn too_slow(operation: &'static str, seconds: u64, times: usize) -> C
 }
 
 /// The error of a policy that broke after the image was written.
-pub(super) fn policy_broke(error: &ami_warden_core::wish::policy::PolicyError) -> CallError {
+pub(super) fn policy_broke(error: &ami_warden_core::PolicyError) -> CallError {
     CallError {
         operation: "GetParametersByPath",
         code: "InvalidPolicy".into(),

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use ami_warden_core::model::key::Key;
+use ami_warden_core::Key;
 use aws_config::SdkConfig;
 use aws_sdk_kms::{
     Client,

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use ami_warden_core::wish::{groups::StoredValue, policy::StoredParameter};
+use ami_warden_core::{StoredParameter, StoredValue};
 use aws_config::SdkConfig;
 use aws_sdk_ssm::{
     Client,

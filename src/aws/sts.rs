@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use ami_warden_core::model::grantee::AccountId;
+use ami_warden_core::AccountId;
 use aws_config::SdkConfig;
 use aws_sdk_sts::{Client, config::ProvideCredentials};
 

@@ -3,13 +3,8 @@
 use std::{sync::mpsc, thread};
 
 use ami_warden_core::{
-    model::{
-        change::{Change, CopyPermissionChange, Direction, LaunchPermissionChange},
-        facts::SnapshotFacts,
-        grantee::LaunchPermissions,
-        image::{ImageId, ImdsSupport},
-    },
-    wish::groups::StoredValue,
+    Change, CopyPermissionChange, Direction, ImageId, ImdsSupport, LaunchPermissionChange,
+    LaunchPermissions, SnapshotFacts, StoredValue,
 };
 use aws_sdk_ec2::config::Credentials;
 use tiny_http::{Response, Server};

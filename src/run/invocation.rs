@@ -3,12 +3,8 @@
 use std::{cell::Cell, time::Duration};
 
 use ami_warden_core::{
-    event::{
-        request::Request,
-        trigger::{DecodeContext, Event, EventError, Job, Origin, Promised, Trigger, Work},
-    },
-    model::image::ImageId,
-    wish::policy::PolicyError,
+    DecodeContext, Event, EventError, ImageId, Job, Origin, PolicyError, Promised, Request, Task,
+    Trigger,
 };
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
@@ -28,7 +24,7 @@ use crate::{
         facts::FactReader,
         observe::{Fresh, Observer, Seen, TagScope},
         ports::{Ec2Write, Keys, Parameters},
-        reconcile::{FRESH, ImageSettings, Manner, Reconciled, Reconciler},
+        reconcile::{ImageSettings, Manner, READ_AGE_MAX, Reconciled, Reconciler},
         record::{ImageRecord, SkipReason},
         retry::Retry,
         rulebook::{RuleSource, Rulebook, Rulebooks},
@@ -49,11 +45,8 @@ const IMAGE_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Warden<E, K, P> {
     /// The settings of the deployment.
     pub settings: Settings,
-    /// EC2.
     pub ec2: E,
-    /// KMS.
     pub keys: K,
-    /// Parameter Store.
     pub parameters: P,
     /// The function's name, for its metrics.
     pub name: Option<String>,
@@ -63,7 +56,7 @@ pub struct Warden<E, K, P> {
 
 /// Why an invocation fails, so that Lambda keeps its event.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum Error {
+pub enum InvocationError {
     /// A recognised event that lacks a needed field.
     #[error("{0}")]
     InvalidEvent(String),
@@ -81,7 +74,7 @@ pub enum Error {
     SweepFailed(CallError),
 }
 
-impl Error {
+impl InvocationError {
     /// The stable name of the kind of error: `errorType` in Lambda's answer.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -95,7 +88,7 @@ impl Error {
     }
 }
 
-impl From<EventError> for Error {
+impl From<EventError> for InvocationError {
     fn from(error: EventError) -> Self {
         match error {
             EventError::Event(malformed) => Self::InvalidEvent(malformed.to_string()),
@@ -121,13 +114,13 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Warden<E, K, P> {
     /// Does what the event asks for.
     ///
     /// # Errors
-    /// See [`Error`]. A refusal is not an error.
+    /// See [`InvocationError`]. A refusal is not an error.
     pub async fn handle(
         &self,
         event: &Value,
         requests_allowed: bool,
         time: TimeBudget,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, InvocationError> {
         let cold_start = self.cold.replace(false);
         let rulebook = &self.settings.rulebook;
         let context = DecodeContext {
@@ -143,9 +136,9 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Warden<E, K, P> {
             Event::Job(job) => job,
         };
         let retry = Retry::until(time.end);
-        let rules = match job.work {
-            Work::Request(_) => RuleSource::Ignored,
-            Work::Look { .. } | Work::Sweep { .. } => RuleSource::Stored,
+        let rules = match job.task {
+            Task::Request(_) => RuleSource::Ignored,
+            Task::Look { .. } | Task::Sweep { .. } => RuleSource::Stored,
         };
         let invocation = Invocation {
             warden: self,
@@ -164,7 +157,6 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Warden<E, K, P> {
     }
 }
 
-/// One invocation at work.
 struct Invocation<'a, E, K, P> {
     warden: &'a Warden<E, K, P>,
     retry: &'a Retry,
@@ -179,19 +171,23 @@ struct Invocation<'a, E, K, P> {
 }
 
 impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
-    async fn run(self, job: Job) -> Result<Answer, Error> {
-        match job.work {
-            Work::Look { images, promised } => self.look(&images, &promised).await,
-            Work::Sweep {
+    async fn run(self, job: Job) -> Result<Answer, InvocationError> {
+        match job.task {
+            Task::Look { images, promised } => self.look(&images, &promised).await,
+            Task::Sweep {
                 after,
                 also,
                 changed,
             } => self.sweep(after, &also, changed).await,
-            Work::Request(request) => self.request(&request).await,
+            Task::Request(request) => self.request(&request).await,
         }
     }
 
-    async fn look(&self, images: &[ImageId], promised: &Promised) -> Result<Answer, Error> {
+    async fn look(
+        &self,
+        images: &[ImageId],
+        promised: &Promised,
+    ) -> Result<Answer, InvocationError> {
         let mut told = Told::new(Report::listing_all(), &self.origin);
         let left = self.look_at(images, promised, &mut told).await;
         self.end(told.report, left, false)
@@ -202,7 +198,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         images: &[ImageId],
         promised: &Promised,
         told: &mut Told<'_>,
-    ) -> Result<Left, Error> {
+    ) -> Result<Left, InvocationError> {
         let several = images.len() > 1;
         let manner = self.manner(self.trigger == Trigger::Request, !several);
         let left = self
@@ -217,9 +213,13 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         after: Option<ImageId>,
         also: &[ImageId],
         changed: Option<DateTime<Utc>>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, InvocationError> {
         let mut told = Told::new(Report::of_sweep(), &self.origin);
-        let rulebook = match self.rulebooks.fresh(FRESH, &self.retry.attempts()).await {
+        let rulebook = match self
+            .rulebooks
+            .fresh(READ_AGE_MAX, &self.retry.attempts())
+            .await
+        {
             Ok(rulebook) => rulebook,
             Err(error) => return self.end(told.report, Err(error.into()), true),
         };
@@ -244,13 +244,13 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         after: Option<ImageId>,
         also: &[ImageId],
         told: &mut Told<'_>,
-    ) -> Result<Left, Error> {
+    ) -> Result<Left, InvocationError> {
         let Settings {
             tag_prefix,
             status_tag,
             ..
         } = &self.warden.settings;
-        let kinds = sweep::kinds(
+        let kinds = sweep::kinds_of_images(
             rulebook.policy.has_rules(),
             tag_prefix,
             status_tag.as_deref(),
@@ -271,7 +271,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             .or(after)
             .map_or(SweepFrom::Beginning, SweepFrom::After);
         let is_listed = match progress.end {
-            Some(Err(error)) => return Err(Error::SweepFailed(error)),
+            Some(Err(error)) => return Err(InvocationError::SweepFailed(error)),
             Some(Ok(())) => true,
             None => false,
         };
@@ -290,12 +290,13 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         Ok(left)
     }
 
-    async fn request(&self, request: &Request) -> Result<Answer, Error> {
+    async fn request(&self, request: &Request) -> Result<Answer, InvocationError> {
         let attempts = self.retry.attempts();
         let observer = self.observer();
         let ids = [request.image];
         let mut seen = std::pin::pin!(observer.images(&ids, &Promised::Nothing));
-        let (allow_list, seen) = tokio::join!(self.rulebooks.fresh(FRESH, &attempts), seen.next());
+        let (allow_list, seen) =
+            tokio::join!(self.rulebooks.fresh(READ_AGE_MAX, &attempts), seen.next());
         let mut told = Told::new(Report::listing_all(), &self.origin);
         let done = match (allow_list, seen) {
             (Err(error), _) => Err(error),
@@ -402,9 +403,9 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
     fn end(
         &self,
         report: Report,
-        left: Result<Left, Error>,
+        left: Result<Left, InvocationError>,
         is_sweep: bool,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, InvocationError> {
         let sweep_finished = is_sweep && matches!(&left, Ok(left) if left.is_empty());
         let metrics = InvocationMetrics {
             function_name: self.warden.name.as_deref(),
@@ -421,7 +422,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
                 let answer = report
                     .answer(self.trigger, self.dry_run, rest)
                     .only_failed();
-                Err(Error::ImagesFailed(Box::new(answer)))
+                Err(InvocationError::ImagesFailed(Box::new(answer)))
             }
         }
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    invocation::{Error, Warden},
+    invocation::{InvocationError, Warden},
     time_budget::TimeBudget,
 };
 use crate::{
@@ -49,14 +49,14 @@ pub fn body_as_string(mut invocation: LambdaInvocation) -> LambdaInvocation {
     invocation
 }
 
-/// An [`Error`] on its way to Lambda.
-pub struct Failure(Error);
+/// An [`InvocationError`] on its way to Lambda.
+pub struct Failure(InvocationError);
 
 /// The runtime's log line: once, and without repeating the image's own lines.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Error::ImagesFailed(answer) => {
+            InvocationError::ImagesFailed(answer) => {
                 write!(
                     f,
                     "ImagesFailed: {} failed, see their lines",
@@ -80,7 +80,7 @@ impl From<Failure> for Diagnostic {
 /// Handles one invocation.
 ///
 /// # Errors
-/// Each error keeps the event, see [`Error`].
+/// Each error keeps the event, see [`InvocationError`].
 pub async fn handle<E: Ec2Write, K: Keys, P: Parameters>(
     warden: &Warden<E, K, P>,
     event: LambdaEvent<Payload>,
@@ -88,7 +88,7 @@ pub async fn handle<E: Ec2Write, K: Keys, P: Parameters>(
     let json = event
         .payload
         .0
-        .map_err(|error| Failure(Error::InvalidRequest(error)))?;
+        .map_err(|error| Failure(InvocationError::InvalidRequest(error)))?;
     let time = TimeBudget::until(deadline(&event.context, SystemTime::now()));
     let requests_allowed = !is_events_alias(&event.context.invoked_function_arn);
     warden

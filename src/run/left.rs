@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ami_warden_core::model::image::ImageId;
+use ami_warden_core::ImageId;
 
 use crate::tell::{
     answer::{Continue, SweepFrom},
@@ -20,14 +20,12 @@ const CARRIED_MAX: usize = 4000;
 pub(super) struct Left {
     /// Where a sweep goes on; `None` if none does.
     pub(super) sweep: Option<SweepFrom>,
-    /// Images to look at.
     pub(super) images: Vec<ImageId>,
 }
 
 /// The end of an invocation.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Nothing is left.
     Finished,
     /// The next link of the chain does the rest.
     Continues(Continue),
@@ -44,7 +42,6 @@ impl Left {
         }
     }
 
-    /// Whether nothing is left.
     pub(super) fn is_empty(&self) -> bool {
         self.images.is_empty() && self.sweep.is_none()
     }

@@ -6,11 +6,8 @@
 use std::fmt;
 
 use ami_warden_core::{
-    decide::{
-        allow_list::{AllowListError, AllowedCopiers, AllowedGrantees, SharedTagPatterns},
-        guardrail::{Guardrails, KeyCheck},
-    },
-    model::{finding::Severity, grantee::OrganizationArn},
+    AllowListError, AllowedCopiers, AllowedGrantees, Guardrails, KeyCheck, OrganizationArn,
+    Severity, SharedTagPatterns,
 };
 
 use crate::act::rulebook::RulebookSettings;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, rc::Rc};
 
-use ami_warden_core::{event::trigger::Origin, model::image::ImageId};
+use ami_warden_core::{ImageId, Origin};
 
 use crate::{
     act::{reconcile::Reconciled, record::Outcome, rulebook::Rulebook},
@@ -21,7 +21,6 @@ pub(super) struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    /// Nothing is told yet.
     pub(super) fn new(report: Report, origin: &'a Origin) -> Self {
         Self {
             report,
@@ -77,7 +76,7 @@ impl<'a> Told<'a> {
 
 #[cfg(test)]
 mod tests {
-    use ami_warden_core::decide::guardrail::Guardrails;
+    use ami_warden_core::Guardrails;
     use serde_json::{Value, json};
     use tokio::time::Instant;
 
@@ -93,7 +92,7 @@ mod tests {
 
     fn rulebook(allow_public: bool) -> Rc<Rulebook> {
         Rc::new(Rulebook {
-            policy: ami_warden_core::wish::policy::Policy::default(),
+            policy: ami_warden_core::Policy::default(),
             guardrails: Guardrails {
                 allow_public,
                 ..Guardrails::default()
@@ -143,7 +142,7 @@ mod tests {
         told.once_more = true;
         tell(&mut told, 1, Outcome::Unchanged, None);
         tell(&mut told, 3, Outcome::Applied, None);
-        let trigger = ami_warden_core::event::trigger::Trigger::Schedule;
+        let trigger = ami_warden_core::Trigger::Schedule;
         let answer = told.report.answer(trigger, false, None);
         let answer: Value = serde_json::from_str(&answer.to_string()).unwrap();
         assert_eq!(answer["Summary"], json!({ "applied": 2, "unchanged": 1 }));

@@ -3,14 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use ami_warden_core::{
-    event::trigger::Trigger,
-    model::{
-        change::{Change, Direction},
-        grantee::{AccountId, Grantee},
-        image::ImageId,
-        refusal::Refusal,
-    },
-    wish::directives::Directive,
+    AccountId, Change, Direction, Directive, Grantee, ImageId, Refusal, Trigger,
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer, ser::Error};
@@ -21,16 +14,16 @@ use crate::act::record::{ChangeRecord, Effect, ImageRecord, Outcome};
 /// The most bytes of an answer's JSON: event and answer travel together in one entry of a bus,
 /// which takes 1 MB, in some partitions 256 KB.
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html>
-pub const ANSWER_BYTES_MAX: usize = 131_072;
+pub(crate) const ANSWER_BYTES_MAX: usize = 131_072;
 
 /// The most ids that an answer names as public without directives.
-pub const PUBLIC_IDS_MAX: usize = 100;
+pub(crate) const PUBLIC_IDS_MAX: usize = 100;
 
 /// The most bytes of a text beside the list of images.
 const TEXT_BYTES_MAX: usize = 1024;
 
 /// Numbers of images by the word of their outcome.
-pub type Counts = BTreeMap<&'static str, usize>;
+pub(crate) type Counts = BTreeMap<&'static str, usize>;
 
 /// The answer of an invocation; at most [`ANSWER_BYTES_MAX`] bytes of JSON, which it displays.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -155,7 +148,6 @@ impl Answer {
         self
     }
 
-    /// How many images failed.
     #[must_use]
     pub fn failed(&self) -> usize {
         self.summary
@@ -399,7 +391,7 @@ fn time(time: DateTime<Utc>) -> String {
 mod tests {
     use std::{fmt::Write, fs, path::PathBuf};
 
-    use ami_warden_core::model::refusal::RefusalCode;
+    use ami_warden_core::RefusalCode;
     use serde_json::Value;
 
     use super::*;

@@ -20,12 +20,12 @@ use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt, registry::
 use super::{cut::Node, metrics};
 
 /// The level that Lambda's logging configuration sets.
-pub const LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
+pub(crate) const LOG_LEVEL: &str = "AWS_LAMBDA_LOG_LEVEL";
 /// The format that Lambda's logging configuration sets.
-pub const LOG_FORMAT: &str = "AWS_LAMBDA_LOG_FORMAT";
+pub(crate) const LOG_FORMAT: &str = "AWS_LAMBDA_LOG_FORMAT";
 
 /// The most bytes of a line.
-pub const LINE_BYTES_MAX: usize = 200_000;
+pub(crate) const LINE_BYTES_MAX: usize = 200_000;
 
 /// How a line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,14 +3,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ami_warden_core::model::{change::Change, refusal::RefusalCode};
+use ami_warden_core::{Change, RefusalCode};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use crate::act::record::{ChangeRecord, Effect, ImageRecord, Outcome};
 
 /// The namespace of all metrics.
-pub const NAMESPACE: &str = "AmiWarden";
+pub(crate) const NAMESPACE: &str = "AmiWarden";
 
 /// The dimension of all metrics.
 const FUNCTION_NAME: &str = "FunctionName";

@@ -1,12 +1,12 @@
 //! Saying it: the answer, the log, the trail of changes, the metrics.
 
-pub mod answer;
+pub(crate) mod answer;
 #[cfg(test)]
 pub(crate) mod captured;
 mod cut;
-pub mod log;
-pub mod metrics;
-pub mod report;
+pub(crate) mod log;
+pub(crate) mod metrics;
+pub(crate) mod report;
 #[cfg(test)]
 mod samples;
-pub mod trail;
+pub(crate) mod trail;

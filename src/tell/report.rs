@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ami_warden_core::{event::trigger::Trigger, model::image::ImageId};
+use ami_warden_core::{ImageId, Trigger};
 
 use super::{
     answer::{
@@ -17,7 +17,7 @@ use super::{
 use crate::act::record::{ImageRecord, Outcome};
 
 /// The most failed images that are known by id: one more than may travel in `Continue`.
-pub const FAILED_IDS_MAX: usize = 1001;
+pub(crate) const FAILED_IDS_MAX: usize = 1001;
 
 /// An entry is not cut below so many bytes for the sake of others: a few refusals, or a message of
 /// EC2 with its encoded authorization failure, remain readable.
@@ -33,7 +33,7 @@ type Place = (Outcome, ImageId, usize);
 
 /// Collects the records of images.
 #[derive(Debug, Clone)]
-pub struct Report {
+pub(crate) struct Report {
     lists_all: bool,
     /// The bytes of the answer.
     bytes_max: usize,
@@ -59,7 +59,7 @@ pub struct Report {
 impl Report {
     /// A report that lists every image.
     #[must_use]
-    pub fn listing_all() -> Self {
+    pub(crate) fn listing_all() -> Self {
         Self {
             lists_all: true,
             bytes_max: ANSWER_BYTES_MAX,
@@ -81,7 +81,7 @@ impl Report {
 
     /// A report that counts every image and lists those that are not `unchanged` or `skipped`.
     #[must_use]
-    pub fn of_sweep() -> Self {
+    pub(crate) fn of_sweep() -> Self {
         Self {
             lists_all: false,
             ..Self::listing_all()
@@ -95,7 +95,7 @@ impl Report {
     }
 
     /// Takes in the record of an image.
-    pub fn add(&mut self, record: &ImageRecord) {
+    pub(crate) fn add(&mut self, record: &ImageRecord) {
         let outcome = record.outcome;
         *self.counts.entry(outcome).or_default() += 1;
         self.metrics.count(record);
@@ -126,7 +126,7 @@ impl Report {
     }
 
     /// Adds a sentence that a person should know, about no image in particular.
-    pub fn note(&mut self, note: &str) {
+    pub(crate) fn note(&mut self, note: &str) {
         let note = cut::shortened(note, NOTE_BYTES_MAX);
         let bytes = Node::text(&*note).bytes() + 1;
         if self.notes_bytes + bytes > NOTES_BYTES_MAX {
@@ -139,19 +139,18 @@ impl Report {
 
     /// The numbers for the metrics.
     #[must_use]
-    pub fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
     /// The first [`FAILED_IDS_MAX`] images that failed.
     #[must_use]
-    pub fn failed(&self) -> &[ImageId] {
+    pub(crate) fn failed(&self) -> &[ImageId] {
         &self.failed
     }
 
-    /// How many images failed.
     #[must_use]
-    pub fn failed_count(&self) -> usize {
+    pub(crate) fn failed_count(&self) -> usize {
         self.counts
             .get(&Outcome::Failed)
             .copied()
@@ -160,7 +159,7 @@ impl Report {
 
     /// How many images did not fail.
     #[must_use]
-    pub fn finished(&self) -> usize {
+    pub(crate) fn finished(&self) -> usize {
         self.counts.values().sum::<usize>() - self.failed_count()
     }
 
@@ -176,7 +175,12 @@ impl Report {
 
     /// Makes the entries fit, and the answer of them.
     #[must_use]
-    pub fn answer(mut self, trigger: Trigger, dry_run: bool, rest: Option<Continue>) -> Answer {
+    pub(crate) fn answer(
+        mut self,
+        trigger: Trigger,
+        dry_run: bool,
+        rest: Option<Continue>,
+    ) -> Answer {
         let mut answer = Answer::without_images(Frame {
             trigger,
             dry_run,

@@ -3,14 +3,8 @@
 use std::collections::BTreeMap;
 
 use ami_warden_core::{
-    event::trigger::Trigger,
-    model::{
-        change::{Change, CopyPermissionChange, Direction, LaunchPermissionChange},
-        grantee::{Grantee, LaunchPermissions},
-        image::{ImageId, ImdsSupport},
-        refusal::{Attribute, Ec2Refusal, Ground, Refusal},
-    },
-    wish::{directives::Directive, statement::Source},
+    Attribute, Change, CopyPermissionChange, Direction, Directive, Ec2Refusal, Grantee, Ground,
+    ImageId, ImdsSupport, LaunchPermissionChange, LaunchPermissions, Refusal, Source, Trigger,
 };
 
 use super::{

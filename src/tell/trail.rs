@@ -1,9 +1,6 @@
 //! The trail: a log line for each image that was looked at, and one for each change that was made.
 
-use ami_warden_core::{
-    event::trigger::Origin,
-    model::change::{Change, Direction},
-};
+use ami_warden_core::{Change, Direction, Origin};
 
 use super::{
     answer::{accounts, entry_json, from_to, grantees},
@@ -19,7 +16,7 @@ const FIELDS_BYTES_MAX: usize = LINE_BYTES_MAX - 2000;
 /// Writes the line of an image, and one for each change that was made.
 ///
 /// The subscriber takes `json` for the fields of a line.
-pub fn write(record: &ImageRecord, origin: &Origin) {
+pub(crate) fn write(record: &ImageRecord, origin: &Origin) {
     write_image(record);
     for change in &record.changes {
         // A preview and a dry run change nothing.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ami_warden_core::event::request::Request;
+use ami_warden_core::Request;
 use ec2_emulator::{
     BlockDevice, BlockPublicAccess, Config, Fault, Image, ImageState, ParameterType,
 };

@@ -20,20 +20,8 @@ use std::{
     time::Duration,
 };
 
-use ami_warden::{
-    act::call_error::CallError,
-    run::{
-        invocation::{Error, Warden},
-        settings::Settings,
-        time_budget::TimeBudget,
-    },
-    tell::answer::Answer,
-};
-use ami_warden_core::model::{
-    change::Change,
-    grantee::{Grantee, LaunchPermissions},
-    image::{Image, State},
-};
+use ami_warden::{Answer, CallError, InvocationError, Settings, TimeBudget, Warden};
+use ami_warden_core::{Change, Grantee, Image, ImageState, LaunchPermissions};
 use serde_json::Value;
 use tokio::{
     sync::oneshot,
@@ -408,7 +396,7 @@ impl Desk {
 /// Whether the tags name exactly the grantees that are to have access.
 fn is_exact(image: &Image) -> bool {
     let value = image.tags.get("ami-warden:launch-permission");
-    image.state == State::Available
+    image.state == ImageState::Available
         && !image.tags.contains_key("ami-warden:hold")
         && value.is_some_and(|value| value.starts_with('='))
 }
@@ -421,7 +409,7 @@ fn asked_for(image: &Image, groups: &[(String, String)]) -> BTreeSet<Grantee> {
             .get(&format!("ami-warden:{key}"))
             .map_or("", String::as_str)
     };
-    if image.state != State::Available || !tag("hold").is_empty() {
+    if image.state != ImageState::Available || !tag("hold").is_empty() {
         return BTreeSet::new();
     }
     let mut asked_for = BTreeSet::new();
@@ -513,7 +501,7 @@ fn hash(value: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-type Work = Pin<Box<dyn Future<Output = Result<Answer, Error>>>>;
+type Work = Pin<Box<dyn Future<Output = Result<Answer, InvocationError>>>>;
 
 enum Invocation {
     ToCome,

@@ -3,20 +3,12 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fmt::Debug, rc::Rc};
 
-use ami_warden::act::{
-    call_error::{CallError, ErrorKind},
-    ports::{Described, Ec2, Ec2Write, Keys, Listing, Page, Parameters, Which},
+use ami_warden::{
+    CallError, Described, Ec2, Ec2Write, ErrorKind, Keys, Listing, Page, Parameters, Which,
 };
 use ami_warden_core::{
-    model::{
-        change::{Change, Direction},
-        facts::SnapshotFacts,
-        grantee::{CopyPermissions, Grantee, LaunchPermissions},
-        image::{DeprecationTime, Image, ImageId, State},
-        key::Key,
-        refusal::SHARED_TAG_PREFIX,
-    },
-    wish::{groups::StoredValue, policy::StoredParameter},
+    Change, CopyPermissions, DeprecationTime, Direction, Grantee, Image, ImageId, ImageState, Key,
+    LaunchPermissions, SHARED_TAG_PREFIX, SnapshotFacts, StoredParameter, StoredValue,
 };
 use chrono::SecondsFormat;
 
@@ -236,7 +228,7 @@ impl<F: Fate> World<F> {
 
     fn carry_out(&self, operation: &'static str, write: Write<'_>) -> Result<(), CallError> {
         let mut account = self.account.borrow_mut();
-        let is_available = account.now().image.state == State::Available;
+        let is_available = account.now().image.state == ImageState::Available;
         // Only the tags of an image that is not available can be written.
         if !is_available && matches!(write, Write::Change(_)) {
             return Err(error(operation, "InvalidAMIID.Unavailable"));

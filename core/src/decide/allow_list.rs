@@ -105,7 +105,6 @@ pub struct AllowedGrantees {
 pub enum Permission {
     /// It may be let in.
     Allowed,
-    /// No item covers it.
     NotCovered,
     /// An item with `-` names it.
     Forbidden,

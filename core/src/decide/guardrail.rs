@@ -2,11 +2,10 @@
 //!
 //! They concern new access only: a grantee that already has access needs no permission to keep it.
 
-pub use super::keys::{KeyCheck, NotAKeyCheck};
 use super::{
     allow_list::{AllowedCopiers, AllowedGrantees, Permission, SharedTagPatterns},
     grounds::Grounds,
-    keys,
+    keys::{self, KeyCheck},
     observed::Observed,
     public,
 };

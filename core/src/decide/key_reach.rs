@@ -21,7 +21,7 @@ use crate::model::{arn, grantee::AccountId, key::KeyReach};
 ///
 /// A key always has a policy, so without any it is unknown who can use it: anybody could.
 #[must_use]
-pub fn read(policies: &[String], grantees: &[String]) -> KeyReach {
+pub fn key_reach(policies: &[String], grantees: &[String]) -> KeyReach {
     let mut reach = KeyReach {
         anybody: policies.is_empty(),
         ..KeyReach::default()

@@ -3,17 +3,17 @@
 //! A decision here is a value without prose: the sentences of refusals stand at
 //! [`Ground`](crate::model::refusal::Ground), those of notes in `note`.
 
-pub mod allow_list;
+pub(crate) mod allow_list;
 mod copy_permission;
 mod deprecation;
 mod grounds;
-pub mod guardrail;
-pub mod key_reach;
-mod keys;
+pub(crate) mod guardrail;
+pub(crate) mod key_reach;
+pub(crate) mod keys;
 mod launch_permission;
 mod note;
-mod observed;
-pub mod plan;
+pub(crate) mod observed;
+pub(crate) mod plan;
 mod public;
 mod shared_tags;
 #[cfg(test)]

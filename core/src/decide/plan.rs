@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-pub use super::observed::Observed;
+use super::observed::Observed;
 use super::{
     copy_permission, deprecation, guardrail::Guardrails, keys, launch_permission, note::Note,
     public, shared_tags,
@@ -104,7 +104,11 @@ pub fn plan(
 ///
 /// The whole plan, made afterwards, has the refusals and the rest.
 #[must_use]
-pub fn removals(observed: &Observed<'_>, directives: &Directives, guardrails: &Guardrails) -> Plan {
+pub fn plan_removals(
+    observed: &Observed<'_>,
+    directives: &Directives,
+    guardrails: &Guardrails,
+) -> Plan {
     let mut plan = Plan::default();
     if let Some(wish) = &directives.launch_permission
         && let Some(change) = launch_permission::Decision::removals(observed, wish, guardrails)
@@ -189,7 +193,7 @@ fn write(notes: &[Note]) -> Vec<String> {
 
 /// The facts that a plan needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Needs {
+pub struct FactsNeeded {
     /// What `DescribeSnapshots` says of the image's snapshots.
     pub snapshots: bool,
     /// Whether block public access is on.
@@ -201,13 +205,13 @@ pub struct Needs {
 /// Launch permissions that are not read yet are `None`: then only `all` is judged, by the image's
 /// public flag, so that its facts can be read at the same time as they.
 #[must_use]
-pub fn needs(
+pub fn facts_needed(
     image: &Image,
     directives: &Directives,
     guardrails: &Guardrails,
     launch_permissions: Option<&LaunchPermissions>,
     copy_permissions: &BTreeMap<String, CopyPermissions>,
-) -> Needs {
+) -> FactsNeeded {
     let wants_public = directives
         .launch_permission
         .as_ref()
@@ -225,7 +229,7 @@ pub fn needs(
         None => asks_keys,
     });
     let judges_snapshots = adds_all || !added.is_empty() && encrypted;
-    Needs {
+    FactsNeeded {
         snapshots: judges_snapshots && !image.snapshots().is_empty(),
         block_public_access: adds_all,
     }

@@ -12,13 +12,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    request::Request,
     tag_promise::TagPromise,
-    trigger::{API_CALL, DecodeContext, Event, EventError, Job, Promised, Trigger, Work},
+    trigger::{API_CALL, DecodeContext, Event, EventError, Job, Promised, Task, Trigger},
 };
 use crate::{
     json::{Malformed, Node, shortened},
-    model::image::ImageId,
+    model::{image::ImageId, request::Request},
 };
 
 /// The keys of a look or a sweep; any other makes a bare event a `ModifyImageAttribute` request.
@@ -104,12 +103,12 @@ fn look(trigger: Trigger, images: Vec<ImageId>, promised: Promised) -> Event {
     Event::Job(Job {
         trigger,
         dry_run: false,
-        work: Work::Look { images, promised },
+        task: Task::Look { images, promised },
     })
 }
 
 fn sweep(trigger: Trigger, changed: Option<DateTime<Utc>>) -> Event {
-    let work = Work::Sweep {
+    let task = Task::Sweep {
         after: None,
         also: Vec::new(),
         changed,
@@ -117,7 +116,7 @@ fn sweep(trigger: Trigger, changed: Option<DateTime<Utc>>) -> Event {
     Event::Job(Job {
         trigger,
         dry_run: false,
-        work,
+        task,
     })
 }
 
@@ -302,7 +301,7 @@ fn by_hand(event: &Node<'_>, context: &DecodeContext<'_>) -> Result<Event, Malfo
     Ok(Event::Job(Job {
         trigger: Trigger::Request,
         dry_run,
-        work: Work::Request(request),
+        task: Task::Request(request),
     }))
 }
 
@@ -342,13 +341,13 @@ fn look_or_sweep(event: &Node<'_>) -> Result<Event, Malformed> {
     if one.is_some() && (sweep.is_some() || !many.is_empty()) {
         return Err(event.malformed("ImageId goes alone; put several ids into ImageIds"));
     }
-    let work = if let Some(sweep) = sweep {
+    let task = if let Some(sweep) = sweep {
         sweep.only(&["After"])?;
         let after = match sweep.get("After")? {
             Some(after) => Some(after.parse()?),
             None => None,
         };
-        Work::Sweep {
+        Task::Sweep {
             after,
             also: many,
             changed: None,
@@ -361,7 +360,7 @@ fn look_or_sweep(event: &Node<'_>) -> Result<Event, Malformed> {
                  invocation only) a ModifyImageAttribute request",
             ));
         }
-        Work::Look {
+        Task::Look {
             images,
             promised: Promised::Nothing,
         }
@@ -369,7 +368,7 @@ fn look_or_sweep(event: &Node<'_>) -> Result<Event, Malformed> {
     Ok(Event::Job(Job {
         trigger: Trigger::Request,
         dry_run,
-        work,
+        task,
     }))
 }
 
@@ -435,7 +434,7 @@ mod tests {
         Job {
             trigger,
             dry_run: false,
-            work: Work::Look {
+            task: Task::Look {
                 images: ids(images),
                 promised,
             },
@@ -446,10 +445,10 @@ mod tests {
     #[track_caller]
     fn tag_look(event: &Value, trigger: Trigger, images: &[&str]) -> TagPromise {
         let job = job(event);
-        let Work::Look {
+        let Task::Look {
             promised: Promised::Tags(promise),
             ..
-        } = &job.work
+        } = &job.task
         else {
             panic!("{job:?}")
         };
@@ -471,7 +470,7 @@ mod tests {
         Job {
             trigger,
             dry_run: false,
-            work: Work::Sweep {
+            task: Task::Sweep {
                 after: None,
                 also: vec![],
                 changed: None,
@@ -728,7 +727,7 @@ mod tests {
 
     fn policy_sweep(time: Option<&str>) -> Job {
         let changed = time.map(|time| time.parse().unwrap());
-        let work = Work::Sweep {
+        let task = Task::Sweep {
             after: None,
             also: vec![],
             changed,
@@ -736,7 +735,7 @@ mod tests {
         Job {
             trigger: Trigger::PolicyChange,
             dry_run: false,
-            work,
+            task,
         }
     }
 
@@ -845,7 +844,7 @@ mod tests {
             job(&named),
             look(Trigger::Request, &[IMAGE], Promised::Nothing)
         );
-        let work = Work::Sweep {
+        let task = Task::Sweep {
             after: Some(IMAGE.parse().unwrap()),
             also: ids(&[OTHER]),
             changed: None,
@@ -855,7 +854,7 @@ mod tests {
             Job {
                 trigger: Trigger::Request,
                 dry_run: false,
-                work
+                task,
             }
         );
         assert!(job(&custom(json!({ "Sweep": {}, "DryRun": true }))).dry_run);
@@ -1095,7 +1094,7 @@ mod tests {
         let sweep = |after: Option<&str>, also: &[&str]| Job {
             trigger: Trigger::Request,
             dry_run: false,
-            work: Work::Sweep {
+            task: Task::Sweep {
                 after: after.map(|id| id.parse().unwrap()),
                 also: ids(also),
                 changed: None,
@@ -1135,7 +1134,7 @@ mod tests {
             let Job {
                 trigger: Trigger::Request,
                 dry_run: false,
-                work: Work::Request(request),
+                task: Task::Request(request),
             } = job(&event)
             else {
                 panic!("{name}")
@@ -1282,7 +1281,7 @@ mod tests {
         for list in [most, doubled.into()] {
             let bare = job(&json!({ "ImageIds": list }));
             assert_eq!(job(&custom(json!({ "ImageIds": list }))), bare);
-            let Work::Look { images, .. } = bare.work else {
+            let Task::Look { images, .. } = bare.task else {
                 panic!("{bare:?}")
             };
             assert_eq!(images.len(), 4000);

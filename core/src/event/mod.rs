@@ -1,6 +1,6 @@
 //! What happened: the JSON of an invocation, decoded.
 
-pub mod decode;
-pub mod request;
-pub mod tag_promise;
-pub mod trigger;
+pub(crate) mod decode;
+pub(crate) mod request;
+pub(crate) mod tag_promise;
+pub(crate) mod trigger;

@@ -9,40 +9,13 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use crate::{
-    json::{Malformed, Node, shortened},
+    json::{Malformed, Node},
     model::{
+        description::check_description,
         grantee::{Grantee, LaunchPermissions},
-        image::{Image, ImageId, ImdsSupport},
-        refusal::{Attribute, Ground, Refusal},
-    },
-    wish::{
-        directives::{Directive, Directives},
-        launch_permission::LaunchPermissionWish,
-        statement::Source,
-        template::check_description,
+        request::{Request, RequestedChange},
     },
 };
-
-/// A request that has been understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// The one image that it changes.
-    pub image: ImageId,
-    change: RequestedChange,
-}
-
-/// The one attribute that is to change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum RequestedChange {
-    LaunchPermission {
-        add: LaunchPermissions,
-        remove: LaunchPermissions,
-    },
-    Description(String),
-    ImdsSupport(ImdsSupport),
-    /// The API names it and does not support it.
-    ProductCodes(Vec<String>),
-}
 
 /// A value of the API's parameter `Attribute`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,54 +171,6 @@ impl Request {
         let change = RequestedChange::parse(&event, partition)?;
         Ok((Self { image, change }, dry_run))
     }
-
-    /// The request as directives, which the guardrails judge like those of tags.
-    #[must_use]
-    pub fn directives(&self, image: &Image) -> Directives {
-        let mut directives = Directives::default();
-        let (attribute, value) = match &self.change {
-            RequestedChange::LaunchPermission { add, remove } => {
-                let wish = LaunchPermissionWish::Edit {
-                    add: add.clone(),
-                    remove: remove.clone(),
-                };
-                directives.launch_permission = Some(wish);
-                (Attribute::LaunchPermission, written(add, remove))
-            }
-            RequestedChange::Description(text) => {
-                directives.description = Some(text.clone());
-                (Attribute::Description, text.clone())
-            }
-            RequestedChange::ImdsSupport(value) => {
-                directives.imds_support = Some(*value);
-                (Attribute::ImdsSupport, value.as_str().to_owned())
-            }
-            RequestedChange::ProductCodes(codes) => {
-                let codes = shortened(&codes.join(", "));
-                let ground = Ground::NotSupported {
-                    image: image.id,
-                    codes: codes.clone(),
-                };
-                directives
-                    .refusals
-                    .push(Refusal::new(Attribute::ProductCodes, ground));
-                (Attribute::ProductCodes, codes)
-            }
-        };
-        directives.stated.push(Directive {
-            attribute,
-            value,
-            sources: vec![Source::Request],
-        });
-        directives
-    }
-}
-
-/// The grantees as a launch-permission tag would hold them.
-fn written(add: &LaunchPermissions, remove: &LaunchPermissions) -> String {
-    let mut items: Vec<String> = add.iter().map(ToString::to_string).collect();
-    items.extend(remove.iter().map(|grantee| format!("-{grantee}")));
-    items.join(" ")
 }
 
 /// The two parameter styles of the API.
@@ -594,7 +519,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::{cases, grantees, image};
+    use crate::{
+        model::image::ImdsSupport,
+        testing::{cases, grantees},
+    };
 
     const IMAGE: &str = "ami-0123456789abcdef0";
     const ORGANIZATION: &str = "arn:aws:organizations::111122223333:organization/o-exampleorgid";
@@ -958,93 +886,12 @@ mod tests {
         }
     }
 
-    fn directives(event: Value) -> Directives {
-        let mut event = event;
-        event["ImageId"] = IMAGE.into();
-        let (request, _) = Request::parse(&Node::whole(&event, "the event"), "aws").unwrap();
-        request.directives(&image())
-    }
-
-    fn stated(attribute: Attribute, value: &str) -> Vec<Directive> {
-        vec![Directive {
-            attribute,
-            value: value.into(),
-            sources: vec![Source::Request],
-        }]
-    }
-
     #[test]
-    fn product_codes_are_understood_and_refused_as_not_supported_by_name() {
-        let ground = Ground::NotSupported {
-            image: image().id,
-            codes: "774F4FF8, 8SVPUQ8M".into(),
-        };
-        let expected = Directives {
-            refusals: vec![Refusal::new(Attribute::ProductCodes, ground)],
-            stated: stated(Attribute::ProductCodes, "774F4FF8, 8SVPUQ8M"),
-            ..Directives::default()
-        };
+    fn product_codes_are_understood() {
         assert_eq!(
-            directives(json!({ "ProductCodes": ["774F4FF8", "", "8SVPUQ8M"] })),
-            expected
+            wish(json!({ "ProductCodes": ["774F4FF8", "", "8SVPUQ8M"] })),
+            RequestedChange::ProductCodes(vec!["774F4FF8".into(), "8SVPUQ8M".into()])
         );
-        let message = expected.refusals[0].message();
-        assert!(
-            message.contains("the request names 774F4FF8, 8SVPUQ8M"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn a_refusal_of_many_product_codes_stays_short() {
-        let codes: Vec<String> = (0..100_000).map(|code| code.to_string()).collect();
-        let message = directives(json!({ "ProductCodes": codes })).refusals[0].message();
-        assert!(
-            message.len() < 1_500 && message.contains("names 0, 1, 2, "),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn a_request_becomes_the_directives_of_its_attribute_and_nothing_else() {
-        let permission = json!({ "LaunchPermission": {
-            "Add": [{ "UserId": "444455556666" }, { "Group": "all" }],
-            "Remove": [{ "UserId": "222233334444" }] } });
-        let edit = LaunchPermissionWish::Edit {
-            add: grantees("444455556666 all"),
-            remove: grantees("222233334444"),
-        };
-        for (event, expected) in [
-            (
-                permission,
-                Directives {
-                    launch_permission: Some(edit),
-                    stated: stated(
-                        Attribute::LaunchPermission,
-                        "444455556666 all -222233334444",
-                    ),
-                    ..Directives::default()
-                },
-            ),
-            (
-                json!({ "Description": { "Value": "{Name}" } }),
-                Directives {
-                    description: Some("{Name}".into()),
-                    stated: stated(Attribute::Description, "{Name}"),
-                    ..Directives::default()
-                },
-            ),
-            (
-                json!({ "Attribute": "imdsSupport", "Value": "v2.0" }),
-                Directives {
-                    imds_support: Some(ImdsSupport::V2),
-                    stated: stated(Attribute::ImdsSupport, "v2.0"),
-                    ..Directives::default()
-                },
-            ),
-        ] {
-            assert_eq!(directives(event), expected);
-        }
     }
 
     #[test]
@@ -1373,9 +1220,8 @@ mod tests {
     fn a_description_is_taken_literally() {
         let text = format!("{{Name}} {{ {}", "d".repeat(246));
         assert_eq!(text.len(), 255);
-        let event = json!({ "ImageId": IMAGE, "Description": { "Value": text } });
-        let (request, _) = Request::parse(&Node::whole(&event, "the event"), "aws").unwrap();
-        assert_eq!(request.directives(&image()).description, Some(text));
+        let event = json!({ "Description": { "Value": text } });
+        assert_eq!(wish(event), RequestedChange::Description(text));
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{request::Request, tag_promise::TagPromise};
+use super::tag_promise::TagPromise;
 use crate::{
     json::{Malformed, shortened},
-    model::image::ImageId,
+    model::{image::ImageId, request::Request},
 };
 
 /// The decoded JSON of an invocation.
@@ -29,7 +29,7 @@ pub struct Job {
     /// Whether the event itself asks for a dry run.
     pub dry_run: bool,
     /// The images to look at, or the request to carry out.
-    pub work: Work,
+    pub task: Task,
 }
 
 /// The origin of an event from the bus, as far as the event says it: for the trail alone.
@@ -114,7 +114,7 @@ impl Trigger {
 
 /// The work of an invocation.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Work {
+pub enum Task {
     /// Look at the images that the event names.
     Look {
         /// Each once, in the order of the event; at most [`IMAGE_IDS_MAX`].

@@ -49,7 +49,7 @@ pub enum Change {
 
 /// The most accounts in one `ModifySnapshotAttribute`:
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifySnapshotAttribute.html>.
-pub const COPY_MODIFICATIONS_MAX: usize = 500;
+pub(crate) const COPY_MODIFICATIONS_MAX: usize = 500;
 
 /// A call about one snapshot; EC2 does not take additions and removals in one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -163,7 +163,7 @@ impl fmt::Display for NotAGrantee {
 impl std::error::Error for NotAGrantee {}
 
 /// The forms of a grantee, for error messages.
-pub const GRANTEE_FORMS: &str = "a 12-digit account id, \"all\", or the ARN of an organization \
+pub(crate) const GRANTEE_FORMS: &str = "a 12-digit account id, \"all\", or the ARN of an organization \
      (arn:PARTITION:organizations::ACCOUNT:organization/o-…) or organizational unit \
      (arn:PARTITION:organizations::ACCOUNT:ou/o-…/ou-…)";
 
@@ -210,14 +210,14 @@ impl FromStr for Grantee {
 
 /// Whether the text is an organization's id: `o-[a-z0-9]{10,32}`, as EC2 Image Builder's model has it for the same feature.
 #[must_use]
-pub fn is_organization_id(text: &str) -> bool {
+pub(crate) fn is_organization_id(text: &str) -> bool {
     text.strip_prefix("o-")
         .is_some_and(|id| is_lower_alphanumeric(id, 10))
 }
 
 /// Whether the text is an organizational unit's id: `ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}`.
 #[must_use]
-pub fn is_unit_id(text: &str) -> bool {
+pub(crate) fn is_unit_id(text: &str) -> bool {
     let Some(id) = text.strip_prefix("ou-") else {
         return false;
     };

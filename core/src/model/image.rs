@@ -79,7 +79,7 @@ impl PartialOrd for ImageId {
 
 /// Where an image is in its life, as far as this function tells states apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub enum ImageState {
     /// Not ready: EC2 refuses to modify it (`InvalidAMIID.Unavailable`).
     Pending,
     /// Ready: the only state that is planned.
@@ -88,7 +88,7 @@ pub enum State {
     Other(String),
 }
 
-impl State {
+impl ImageState {
     /// EC2's name for the state.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -100,7 +100,7 @@ impl State {
     }
 }
 
-impl From<&str> for State {
+impl From<&str> for ImageState {
     fn from(name: &str) -> Self {
         match name {
             "pending" => Self::Pending,
@@ -173,7 +173,7 @@ pub struct Image {
     /// The account that owns it: this account, since only own images are asked for.
     pub owner: AccountId,
     /// Where it is in its life.
-    pub state: State,
+    pub state: ImageState,
     /// Its name (`Name` of the image, not the tag `Name`).
     pub name: Option<String>,
     /// Its description; EC2 leaves an unset one out.
@@ -213,7 +213,7 @@ impl Image {
         Self {
             id,
             owner,
-            state: State::Available,
+            state: ImageState::Available,
             name: None,
             description: None,
             creation_date: None,
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn states_are_written_as_ec2_names_them() {
         for name in ["pending", "available", "disabled", "deregistered"] {
-            assert_eq!(State::from(name).as_str(), name);
+            assert_eq!(ImageState::from(name).as_str(), name);
         }
         assert_eq!(
             format!("{:?}", "ami-0123abcd".parse::<ImageId>().unwrap()),

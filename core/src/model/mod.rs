@@ -1,10 +1,12 @@
 //! What is: images, grantees, changes, refusals.
 
 pub(crate) mod arn;
-pub mod change;
-pub mod facts;
-pub mod finding;
-pub mod grantee;
-pub mod image;
-pub mod key;
-pub mod refusal;
+pub(crate) mod change;
+pub(crate) mod description;
+pub(crate) mod facts;
+pub(crate) mod finding;
+pub(crate) mod grantee;
+pub(crate) mod image;
+pub(crate) mod key;
+pub(crate) mod refusal;
+pub(crate) mod request;

@@ -11,13 +11,13 @@ use crate::model::grantee::{AccountId, CopyPermissions, Grantee, LaunchPermissio
 
 /// A copy-permission value that was read, with its groups still to be looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CopyPermissionValue {
+pub(crate) struct CopyPermissionValue {
     items: Vec<Item>,
 }
 
 /// A copy-permission value that does not parse or is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CopyPermissionError {
+pub(crate) enum CopyPermissionError {
     /// `=` at the beginning, which would remove everybody else.
     #[error(
         "\"=\" is not possible in a copy permission, since another image may share the snapshot; \
@@ -66,7 +66,7 @@ impl CopyPermissionValue {
     ///
     /// # Errors
     /// The first item that does not parse, with its statement.
-    pub fn read(
+    pub(crate) fn read(
         statements: &[Statement],
     ) -> Result<Option<Self>, BadStatement<CopyPermissionError>> {
         let mut items = Vec::new();
@@ -97,7 +97,7 @@ impl CopyPermissionValue {
     /// # Errors
     /// The first item that is not an account or a group of accounts, cannot be looked up, or
     /// contradicts another.
-    pub fn resolve(
+    pub(crate) fn resolve(
         &self,
         names: &Names<'_>,
         owner: &AccountId,

@@ -8,7 +8,7 @@ use crate::model::image::Image;
 
 /// A value of the directive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DeprecateAt {
+pub(crate) enum DeprecateAt {
     /// `-`: EC2 is never to deprecate the image.
     Never,
     /// A date or a time.
@@ -28,7 +28,7 @@ pub enum DeprecationWish {
 
 /// A value that does not parse or is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DeprecateAtError {
+pub(crate) enum DeprecateAtError {
     /// It has none of the forms of a time.
     #[error(
         "{0:?} is not a time: expected 2027-06-30, 2027-06-30T12:00:00Z, 180d (days after the \
@@ -97,7 +97,7 @@ impl DeprecateAt {
     ///
     /// # Errors
     /// Days after a creation date that cannot be read, or out of the calendar.
-    pub fn resolve(self, image: &Image) -> Result<DeprecationWish, DeprecateAtError> {
+    pub(crate) fn resolve(self, image: &Image) -> Result<DeprecationWish, DeprecateAtError> {
         match self {
             Self::Never => Ok(DeprecationWish::Never),
             Self::At(time) => Ok(DeprecationWish::At(to_the_minute(time))),
@@ -119,7 +119,7 @@ impl DeprecateAt {
 
 /// The nearest minute, as EC2 rounds (`EnableImageDeprecation`, `DeprecateAt`).
 #[must_use]
-pub fn to_the_minute(time: DateTime<Utc>) -> DateTime<Utc> {
+pub(crate) fn to_the_minute(time: DateTime<Utc>) -> DateTime<Utc> {
     let down = time
         .with_second(0)
         .and_then(|time| time.with_nanosecond(0))

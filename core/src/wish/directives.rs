@@ -12,7 +12,7 @@ use super::{
     context::WishContext,
     copy_permission::{CopyPermissionValue, CopyPermissionWish},
     deprecate_at::{DeprecateAt, DeprecationWish},
-    grantee_name::items,
+    grantee_name::grantee_items,
     launch_permission::{LaunchPermissionValue, LaunchPermissionWish},
     rules::{Rule, check_shared_key, stated},
     statement::{BadStatement, Source, Statement},
@@ -255,7 +255,7 @@ impl Directives {
 
 /// The refusal of a statement that does not parse or is not possible.
 #[must_use]
-pub fn invalid(attribute: &Attribute, source: &Source, error: &str) -> Refusal {
+pub(crate) fn invalid(attribute: &Attribute, source: &Source, error: &str) -> Refusal {
     let message = format!("{}{error}.", source.subject());
     let author = source.to_string().into();
     Refusal::new(
@@ -268,7 +268,7 @@ pub fn invalid(attribute: &Attribute, source: &Source, error: &str) -> Refusal {
 fn own_or_first(own: &[Statement], rule: impl FnOnce() -> Option<Statement>) -> Vec<Statement> {
     if own
         .iter()
-        .any(|statement| items(&statement.value).next().is_some())
+        .any(|statement| grantee_items(&statement.value).next().is_some())
     {
         own.to_vec()
     } else {

@@ -1,7 +1,7 @@
 //! A list of grantees to add and, with `-`, to remove: the common part of launch and copy permissions.
 
 use super::{
-    grantee_name::{BadName, Completed, GranteeName, Incomplete, items},
+    grantee_name::{BadName, Completed, GranteeName, Incomplete, grantee_items},
     groups::{GroupError, Groups},
     statement::{BadStatement, Source},
 };
@@ -9,7 +9,7 @@ use crate::model::grantee::{Grantee, LaunchPermissions, OrganizationArn};
 
 /// An item of a list, with its group or short form still to be looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub(crate) struct Item {
     /// Whether it begins with `-`, and so removes.
     pub removes: bool,
     name: GranteeName,
@@ -21,7 +21,7 @@ pub struct Item {
 
 /// An item that does not parse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadItem {
+pub(crate) enum BadItem {
     /// `=` in another place than the beginning.
     #[error("{0:?} is not possible here: \"=\" stands only at the very beginning")]
     MisplacedEquals(String),
@@ -40,9 +40,9 @@ pub enum BadItem {
 ///
 /// # Errors
 /// The first item that does not parse.
-pub fn read_items(text: &str, source: &Source) -> Result<Vec<Item>, BadStatement<BadItem>> {
+pub(crate) fn read_items(text: &str, source: &Source) -> Result<Vec<Item>, BadStatement<BadItem>> {
     let mut list = Vec::new();
-    for item in items(text) {
+    for item in grantee_items(text) {
         let name = read_item(item).map_err(|error| BadStatement {
             source: source.clone(),
             error,
@@ -75,7 +75,7 @@ fn read_item(item: &str) -> Result<GranteeName, BadItem> {
 
 /// The surroundings that give names their meaning.
 #[derive(Debug, Clone, Copy)]
-pub struct Names<'a> {
+pub(crate) struct Names<'a> {
     /// The groups of the policy.
     pub groups: &'a Groups,
     /// Your organization, which completes short forms.
@@ -86,7 +86,7 @@ pub struct Names<'a> {
 
 /// An item that cannot be looked up, or contradicts another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unresolved {
+pub(crate) enum Unresolved {
     /// A short form that nothing completes.
     #[error(transparent)]
     Incomplete(#[from] Incomplete),
@@ -130,7 +130,7 @@ fn subject(item: &str, grantee: &Grantee) -> String {
 
 /// Grantees to add and to remove; none is in both.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Resolved {
+pub(crate) struct Resolved {
     /// Those to add, whether or not they have access.
     pub add: LaunchPermissions,
     /// Those to remove, whether or not they have access.
@@ -141,7 +141,7 @@ pub struct Resolved {
 ///
 /// # Errors
 /// The first item that cannot be looked up, contradicts another, or is objected to.
-pub fn resolve<E: From<Unresolved>>(
+pub(crate) fn resolve<E: From<Unresolved>>(
     list: &[Item],
     names: &Names<'_>,
     check: impl Fn(&Item, &Grantee) -> Result<(), E>,

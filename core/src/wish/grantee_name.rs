@@ -9,13 +9,13 @@ use crate::model::grantee::{
 
 /// The items of a tag's list: separated by spaces or commas, which every service's tags can hold or
 /// which people write anyway.
-pub fn items(list: &str) -> impl Iterator<Item = &str> {
+pub fn grantee_items(list: &str) -> impl Iterator<Item = &str> {
     list.split([' ', ',']).filter(|item| !item.is_empty())
 }
 
 /// One grantee, or group of grantees, as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GranteeName {
+pub(crate) enum GranteeName {
     /// A grantee that is written in full.
     Grantee(Grantee),
     /// `o-…`: your organization completes it.
@@ -95,7 +95,7 @@ impl FromStr for GranteeName {
 
 /// A name with its short form completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Completed {
+pub(crate) enum Completed {
     /// One grantee, by its full name.
     Grantee(Grantee),
     /// A group, by its name: the policy defines it.
@@ -129,7 +129,7 @@ impl GranteeName {
     ///
     /// # Errors
     /// A short form without an organization to complete it, or of another organization.
-    pub fn complete(self, own: Option<&OrganizationArn>) -> Result<Completed, Incomplete> {
+    pub(crate) fn complete(self, own: Option<&OrganizationArn>) -> Result<Completed, Incomplete> {
         match self {
             Self::Grantee(grantee) => Ok(Completed::Grantee(grantee)),
             Self::Group(name) => Ok(Completed::Group(name)),
@@ -165,10 +165,10 @@ mod tests {
     #[test]
     fn items_are_separated_by_spaces_and_commas() {
         assert_eq!(
-            items("  a, b,,c d ,").collect::<Vec<_>>(),
+            grantee_items("  a, b,,c d ,").collect::<Vec<_>>(),
             ["a", "b", "c", "d"]
         );
-        assert_eq!(items(" , ").count(), 0);
+        assert_eq!(grantee_items(" , ").count(), 0);
     }
 
     #[test]

@@ -13,7 +13,7 @@ const NAMES_IN_MESSAGE_MAX: usize = 8;
 
 /// The items of a list in Parameter Store: separated by commas and any ASCII white space, line ends
 /// included.
-pub fn stored_items(list: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn stored_items(list: &str) -> impl Iterator<Item = &str> {
     let separates = |c: char| c == ',' || c == '\u{b}' || c.is_ascii_whitespace();
     list.split(separates).filter(|item| !item.is_empty())
 }
@@ -29,7 +29,7 @@ pub enum StoredValue {
 
 /// All groups, looked up by their names.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Groups {
+pub(crate) struct Groups {
     /// `POLICY_PATH`; empty without a policy.
     path: String,
     places: BTreeMap<String, usize>,
@@ -47,7 +47,7 @@ struct Group {
 
 /// A group that refuses the directives that use it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum GroupError {
+pub(crate) enum GroupError {
     /// There is no policy at all.
     #[error(
         "\"@{0}\" names a group, and no policy is set up (POLICY_PATH); name the grantees \
@@ -79,7 +79,7 @@ pub enum GroupError {
 
 /// Why a group is broken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum GroupFault {
+pub(crate) enum GroupFault {
     /// An item does not parse.
     #[error(transparent)]
     Item(#[from] BadName),
@@ -106,7 +106,7 @@ pub enum GroupFault {
 impl Groups {
     /// Reads all lists, by the names of their groups.
     #[must_use]
-    pub fn read(
+    pub(crate) fn read(
         path: &str,
         lists: BTreeMap<String, StoredValue>,
         organization: Option<&OrganizationArn>,
@@ -133,7 +133,7 @@ impl Groups {
     ///
     /// # Errors
     /// The group does not exist, or it or one that it uses is broken.
-    pub fn expand(&self, name: &str) -> Result<LaunchPermissions, GroupError> {
+    pub(crate) fn expand(&self, name: &str) -> Result<LaunchPermissions, GroupError> {
         let Some(start) = self.places.get(name) else {
             let name = name.to_owned();
             return Err(if self.path.is_empty() {

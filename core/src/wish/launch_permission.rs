@@ -8,14 +8,14 @@ use crate::model::grantee::{AccountId, Grantee, LaunchPermissions};
 
 /// A launch-permission value that was read, with its groups and short forms still to be looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LaunchPermissionValue {
+pub(crate) struct LaunchPermissionValue {
     exactly: bool,
     items: Vec<Item>,
 }
 
 /// A launch-permission value that does not parse or is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LaunchPermissionError {
+pub(crate) enum LaunchPermissionError {
     /// A `-` item in a list that begins with `=`.
     #[error(
         "{0:?} does not go together with \"=\": a list with \"=\" already removes everybody else; \
@@ -66,7 +66,7 @@ impl LaunchPermissionValue {
     ///
     /// # Errors
     /// The first item that does not parse, with its statement.
-    pub fn read(
+    pub(crate) fn read(
         statements: &[Statement],
     ) -> Result<Option<Self>, BadStatement<LaunchPermissionError>> {
         let mut value = Self {
@@ -106,7 +106,7 @@ impl LaunchPermissionValue {
     ///
     /// # Errors
     /// The first item that cannot be looked up or contradicts another.
-    pub fn resolve(
+    pub(crate) fn resolve(
         &self,
         names: &Names<'_>,
         owner: &AccountId,

@@ -38,7 +38,7 @@ const RULE_KEYS: [&str; 8] = [
 
 /// The longest key behind `ec2:SharedTag/`: EC2's keys have at most 127 or 128 characters, of which
 /// the prefix takes 14.
-pub const SHARED_KEY_CHARACTERS_MAX: usize = 114;
+pub(crate) const SHARED_KEY_CHARACTERS_MAX: usize = 114;
 
 /// `*` stands for any text, also none. There is no wildcard for a single character.
 type Pattern = WildMatchPattern<'*', '\0'>;
@@ -207,13 +207,13 @@ fn read_rule(node: &Node<'_>, unnamed: &str) -> Result<Rule, Malformed> {
     "the key of a shared tag has 1 to {SHARED_KEY_CHARACTERS_MAX} characters (without \
      {SHARED_TAG_PREFIX}), this has {0}"
 )]
-pub struct BadSharedKey(usize);
+pub(crate) struct BadSharedKey(usize);
 
 /// Whether the key can stand behind `ec2:SharedTag/`.
 ///
 /// # Errors
 /// It is empty or too long.
-pub fn check_shared_key(key: &str) -> Result<(), BadSharedKey> {
+pub(crate) fn check_shared_key(key: &str) -> Result<(), BadSharedKey> {
     let length = key.chars().count();
     if (1..=SHARED_KEY_CHARACTERS_MAX).contains(&length) {
         Ok(())

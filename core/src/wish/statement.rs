@@ -37,7 +37,7 @@ impl Source {
 
 /// A stated value, not read yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
+pub(crate) struct Statement {
     /// The tag, rule or request that states it.
     pub source: Source,
     /// The text as its author wrote it.
@@ -46,7 +46,7 @@ pub struct Statement {
 
 /// A statement that is not carried out, and the error in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadStatement<E> {
+pub(crate) struct BadStatement<E> {
     /// The tag, rule or request that states it.
     pub source: Source,
     /// The error, which names the item.

@@ -1,13 +1,14 @@
 //! Text with placeholders: descriptions and shared tags.
 
-use crate::model::{image::Image, refusal::SHARED_TAG_PREFIX};
+use crate::model::{
+    description::{BadDescription, check_description},
+    image::Image,
+    refusal::SHARED_TAG_PREFIX,
+};
 
 /// The placeholders, for error messages.
 const PLACEHOLDERS: &str =
     "{Name}, {ImageId}, {CreationDate}, {SourceImageId}, {Architecture}, {tag:KEY}";
-
-/// The longest description, in characters: `CreateImage` and `CopyImage` document 255.
-const DESCRIPTION_CHARACTERS_MAX: usize = 255;
 
 /// The longest value of a tag, in characters:
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions>.
@@ -50,33 +51,14 @@ pub enum TemplateError {
         .0.escape_debug()
     )]
     NoValue(String),
-    /// The description would be empty.
+    /// The description is not one that EC2 takes.
+    #[error(transparent)]
+    Description(#[from] BadDescription),
+    /// The value of a shared tag is too long: its length in characters.
     #[error(
-        "the description would be empty, and EC2 takes 1 to {DESCRIPTION_CHARACTERS_MAX} \
-         characters"
+        "the shared tag has {0} characters, and EC2 takes at most {TAG_CHARACTERS_MAX}: shorten it"
     )]
-    Empty,
-    /// The description is not printable ASCII.
-    #[error(
-        "the description {text:?} holds {character:?}, and EC2 takes printable ASCII characters \
-         only: replace it"
-    )]
-    NotAscii {
-        /// The description, placeholders filled in.
-        text: String,
-        /// The first character at fault.
-        character: char,
-    },
-    /// The text is too long.
-    #[error("the {what} has {length} characters, and EC2 takes at most {max}: shorten it")]
-    TooLong {
-        /// The kind of text: `description` or `shared tag`.
-        what: &'static str,
-        /// Its length in characters.
-        length: usize,
-        /// EC2's limit, in characters too.
-        max: usize,
-    },
+    SharedTagTooLong(usize),
 }
 
 impl<'a> Template<'a> {
@@ -131,11 +113,7 @@ impl<'a> Template<'a> {
         let text = self.fill(image)?;
         let length = text.chars().count();
         if length > TAG_CHARACTERS_MAX {
-            return Err(TemplateError::TooLong {
-                what: "shared tag",
-                length,
-                max: TAG_CHARACTERS_MAX,
-            });
+            return Err(TemplateError::SharedTagTooLong(length));
         }
         Ok(text)
     }
@@ -168,29 +146,4 @@ fn value_of(placeholder: &str, image: &Image) -> Result<String, TemplateError> {
         Some(value) if !value.is_empty() => Ok(value),
         _ => Err(TemplateError::NoValue(placeholder.to_owned())),
     }
-}
-
-/// Whether EC2 takes the text as a description: printable ASCII, 1 to 255 characters.
-///
-/// # Errors
-/// The rule that the text breaks.
-pub fn check_description(text: &str) -> Result<(), TemplateError> {
-    if text.trim().is_empty() {
-        return Err(TemplateError::Empty);
-    }
-    let printable = |character: char| character == ' ' || character.is_ascii_graphic();
-    if let Some(character) = text.chars().find(|character| !printable(*character)) {
-        return Err(TemplateError::NotAscii {
-            text: text.to_owned(),
-            character,
-        });
-    }
-    if text.len() > DESCRIPTION_CHARACTERS_MAX {
-        return Err(TemplateError::TooLong {
-            what: "description",
-            length: text.len(),
-            max: DESCRIPTION_CHARACTERS_MAX,
-        });
-    }
-    Ok(())
 }

@@ -1,12 +1,7 @@
 //! Tests of a crowd: who is read, who is begun, and how many at the same time.
 
 use ami_warden_core::{
-    model::{
-        facts::SnapshotFacts,
-        grantee::{CopyPermissions, LaunchPermissions},
-    },
-    testing::image,
-    wish::policy::StoredParameter,
+    CopyPermissions, LaunchPermissions, SnapshotFacts, StoredParameter, testing::image,
 };
 
 use tokio::time::{advance, timeout};
@@ -474,7 +469,7 @@ async fn a_finished_image_is_told_and_counted_and_the_first_error_stays() {
     for parameter in ["first", "second"] {
         let error = PolicyError {
             parameter: parameter.into(),
-            fault: ami_warden_core::wish::policy::PolicyFault::Secure,
+            fault: ami_warden_core::PolicyFault::Secure,
         };
         shift.finish(Err(error), &mut |_| panic!("an error is no record"));
     }

@@ -1,7 +1,7 @@
 //! Tests of reading facts: which calls go out, and how often.
 
 use ami_warden_core::{
-    model::key::KeyReach,
+    KeyReach,
     testing::{accounts, image},
 };
 use tokio::time::advance;

@@ -1,9 +1,6 @@
 //! Tests of looking at images until EC2 shows them as an event promised.
 
-use ami_warden_core::{
-    event::trigger::{DecodeContext, Event, Job, Work},
-    testing::image,
-};
+use ami_warden_core::{DecodeContext, Event, Job, Task, testing::image};
 use futures_util::StreamExt;
 use serde_json::json;
 
@@ -25,7 +22,7 @@ fn id(number: usize) -> ImageId {
     format!("ami-{number:017x}").parse().unwrap()
 }
 
-fn numbered(number: usize, state: State) -> Image {
+fn numbered(number: usize, state: ImageState) -> Image {
     let mut image = image();
     image.id = id(number);
     image.state = state;
@@ -74,7 +71,7 @@ fn description(value: &str) -> Promised {
     };
     match Event::parse(&event, &context).unwrap() {
         Event::Job(Job {
-            work: Work::Look { promised, .. },
+            task: Task::Look { promised, .. },
             ..
         }) => promised,
         other => panic!("{other:?}"),
@@ -83,7 +80,7 @@ fn description(value: &str) -> Promised {
 
 #[tokio::test(start_paused = true)]
 async fn an_image_of_which_nothing_is_promised_comes_as_it_is() {
-    let ec2 = Script::new(|_, _| Ok(NOW)).with(numbered(0, State::Pending));
+    let ec2 = Script::new(|_, _| Ok(NOW)).with(numbered(0, ImageState::Pending));
     ec2.state
         .borrow_mut()
         .images
@@ -103,11 +100,11 @@ async fn an_image_that_was_just_created_is_looked_for_until_it_shows_or_half_a_m
     let start = Instant::now();
     let ec2 = Script::new(|_, state: &mut Ec2State| {
         if since(start) > 3.0 {
-            state.put(numbered(1, State::Pending));
+            state.put(numbered(1, ImageState::Pending));
         }
         Ok(NOW)
     });
-    ec2.state.borrow_mut().put(numbered(0, State::Pending));
+    ec2.state.borrow_mut().put(numbered(0, ImageState::Pending));
     let seen = look(&ec2, 3, &Promised::Exists, HOUR).await;
     assert_eq!(words(&seen), ["shown", "shown", "InvalidAMIID.NotFound"]);
     let Seen::Record(record) = &seen[2] else {
@@ -132,15 +129,15 @@ async fn an_image_that_became_available_is_looked_at_until_it_is_no_longer_pendi
     let start = Instant::now();
     let ec2 = Script::new(|_, state: &mut Ec2State| {
         if since(start) > 3.0 {
-            state.put(numbered(1, State::Available));
+            state.put(numbered(1, ImageState::Available));
         }
         Ok(NOW)
     });
-    let pending = [0, 1].map(|number| numbered(number, State::Pending));
+    let pending = [0, 1].map(|number| numbered(number, ImageState::Pending));
     for image in pending {
         ec2.state.borrow_mut().put(image);
     }
-    let broken = numbered(2, State::Other("failed".into()));
+    let broken = numbered(2, ImageState::Other("failed".into()));
     ec2.state.borrow_mut().put(broken);
     let seen = look(&ec2, 4, &Promised::Available, HOUR).await;
     let mut came: Vec<_> = seen.iter().map(Seen::id).zip(words(&seen)).collect();
@@ -164,12 +161,12 @@ async fn an_image_whose_tags_changed_is_looked_at_for_ten_seconds_and_then_count
         let start = Instant::now();
         let ec2 = Script::new(|_, state: &mut Ec2State| {
             if since(start) >= shown_after {
-                let image = numbered(0, State::Available);
+                let image = numbered(0, ImageState::Available);
                 state.put(image.tag("ami-warden:description", "new"));
             }
             Ok(NOW)
         });
-        let ec2 = ec2.with(numbered(0, State::Available));
+        let ec2 = ec2.with(numbered(0, ImageState::Available));
         let seen = look(&ec2, 1, &promise, HOUR).await;
         assert_eq!(words(&seen), ["shown"]);
         assert!(expected.contains(&since(start)), "{} s", since(start));
@@ -217,7 +214,7 @@ async fn an_image_that_ec2_cannot_answer_for_fails_alone() {
         for number in 0..8 {
             ec2.state
                 .borrow_mut()
-                .put(numbered(number, State::Available));
+                .put(numbered(number, ImageState::Available));
         }
         let seen = look(&ec2, 8, &Promised::Nothing, HOUR).await;
         let mut came: Vec<_> = seen.iter().map(Seen::id).zip(words(&seen)).collect();
@@ -248,7 +245,7 @@ async fn images_are_not_read_in_smaller_and_smaller_parts_where_no_part_is_answe
 
 #[tokio::test(start_paused = true)]
 async fn one_image_is_read_again_as_it_is_now() {
-    let ec2 = Script::new(|_, _| Ok(NOW)).with(numbered(0, State::Available));
+    let ec2 = Script::new(|_, _| Ok(NOW)).with(numbered(0, ImageState::Available));
     let retry = Retry::until(Instant::now() + HOUR);
     let observer = Observer {
         ec2: &ec2,

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use ami_warden_core::{
-    decide::allow_list::{AllowedCopiers, AllowedGrantees},
+    AllowedCopiers, AllowedGrantees, CopyPermissionWish, LaunchPermissionWish,
     testing::{accounts, grantees, image},
-    wish::{copy_permission::CopyPermissionWish, launch_permission::LaunchPermissionWish},
 };
 
 use super::*;

@@ -1,13 +1,9 @@
 //! Tests of one image's way: each call that goes out, and the record in the end.
 
 use ami_warden_core::{
-    decide::{
-        allow_list::{AllowedCopiers, AllowedGrantees, SharedTagPatterns},
-        guardrail::Guardrails,
-    },
-    event::trigger::{DecodeContext, Event, Job, Work as EventWork},
+    AllowedCopiers, AllowedGrantees, DecodeContext, Event, Guardrails, Job, PolicyFault,
+    SharedTagPatterns, StoredValue, Task,
     testing::{grantees, image, now},
-    wish::{groups::StoredValue, policy::PolicyFault},
 };
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use serde_json::{Value, json};
@@ -187,7 +183,7 @@ fn request(parameters: &Value) -> Request {
     };
     match Event::parse(parameters, &context).unwrap() {
         Event::Job(Job {
-            work: EventWork::Request(request),
+            task: Task::Request(request),
             ..
         }) => request,
         other => panic!("{other:?}"),
@@ -281,8 +277,8 @@ async fn a_request_is_carried_out_unless_the_image_is_pending() {
     let wanted =
         request(&json!({"ImageId": image().id.to_string(), "Description": {"Value": "d"}}));
     for (state, outcome) in [
-        (State::Available, Outcome::Applied),
-        (State::Pending, Outcome::Failed),
+        (ImageState::Available, Outcome::Applied),
+        (ImageState::Pending, Outcome::Failed),
     ] {
         let ec2 = script(&[], "", at_once);
         ec2.state
@@ -659,7 +655,8 @@ async fn an_image_that_is_not_ready_or_gone_at_a_write_ends_as_it_is_now() {
     };
     let (seen, sent) = attempt(&|state| state.images.clear()).await;
     assert_eq!((seen.skipped, sent), (Some(SkipReason::NotFound), 1));
-    let (seen, sent) = attempt(&|state| state.edit(|image| image.state = State::Pending)).await;
+    let (seen, sent) =
+        attempt(&|state| state.edit(|image| image.state = ImageState::Pending)).await;
     assert_eq!((seen.outcome, sent), (Outcome::Deferred, 1));
     let (seen, sent) = attempt(&|_| {}).await;
     assert_eq!(
@@ -742,7 +739,7 @@ async fn an_old_status_is_taken_off_an_image_that_is_left_alone_but_not_off_a_he
     let hold = |image: &mut Image| {
         image.tags.insert("ami-warden:hold".into(), "yes".into());
     };
-    let pending = |image: &mut Image| image.state = State::Pending;
+    let pending = |image: &mut Image| image.state = ImageState::Pending;
     let both = |image: &mut Image| {
         hold(image);
         pending(image);
@@ -797,7 +794,7 @@ async fn an_image_that_is_held_or_changes_its_state_during_a_write_is_left_alone
             SkipReason::Hold,
         ),
         (
-            &|image| image.state = State::Other("disabled".into()),
+            &|image| image.state = ImageState::Other("disabled".into()),
             SkipReason::State("disabled".into()),
         ),
     ];

@@ -3,15 +3,9 @@
 use std::{cell::RefCell, time::Duration};
 
 use ami_warden_core::{
-    model::{
-        change::{CopyPermissionChange, LaunchPermissionChange},
-        image::{DeprecationTime, ImdsSupport, State},
-    },
+    CopyPermissionChange, DeprecationTime, ImageState, ImdsSupport, LaunchPermissionChange,
+    PolicyError, PolicyFault,
     testing::{accounts, grantees, image},
-    wish::{
-        policy::{PolicyError, PolicyFault},
-        statement::Source,
-    },
 };
 use tokio::time::Instant;
 
@@ -67,11 +61,11 @@ fn permissions(launch: Option<&str>, copy: &[(&str, &str)]) -> Permissions {
 
 fn mistyped() -> Refusal {
     let attribute = Attribute::UnknownTag("ami-warden:hodl".into());
-    ami_warden_core::wish::directives::invalid(
-        &attribute,
-        &Source::Tag("ami-warden:hodl".into()),
-        "unknown",
-    )
+    let ground = Ground::InvalidDirective {
+        author: "ami-warden:hodl".into(),
+        message: "unknown".into(),
+    };
+    Refusal::new(attribute, ground)
 }
 
 #[test]
@@ -438,7 +432,7 @@ fn an_image_is_left_alone_by_its_state_then_by_hold_then_for_want_of_directives(
         ..Directives::default()
     };
     let mut pending = image();
-    pending.state = State::Pending;
+    pending.state = ImageState::Pending;
     assert_eq!(
         left_alone(&pending, Hold::Yes, &nothing),
         Some(ImageRecord::new(pending.id, Outcome::Deferred))

@@ -1,9 +1,7 @@
 //! From the SDK's types to ours, and back. An absent part is never taken for a harmless one.
 
-use ami_warden_core::model::{
-    finding::{Scan, Severity},
-    grantee::{AccountId, Grantee},
-    image::{DeprecationTime, EbsDevice, Image, ImageId, RootDevice},
+use ami_warden_core::{
+    AccountId, DeprecationTime, EbsDevice, Grantee, Image, ImageId, RootDevice, Scan, Severity,
 };
 use aws_sdk_ec2::types::{
     self, BlockDeviceMapping, CreateVolumePermission, DeviceType, LaunchPermission,

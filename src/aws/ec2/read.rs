@@ -1,10 +1,6 @@
 //! The calls that read.
 
-use ami_warden_core::model::{
-    facts::SnapshotFacts,
-    grantee::{CopyPermissions, LaunchPermissions},
-    image::ImageId,
-};
+use ami_warden_core::{CopyPermissions, ImageId, LaunchPermissions, SnapshotFacts};
 use aws_sdk_ec2::{
     Client,
     operation::describe_images::builders::DescribeImagesFluentBuilder,

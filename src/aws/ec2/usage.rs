@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/your-ec2-ami-usage.html>
 
-use ami_warden_core::model::{grantee::AccountId, image::ImageId};
+use ami_warden_core::{AccountId, ImageId};
 use aws_sdk_ec2::{
     Client,
     types::{self, ImageUsageResourceTypeRequest},

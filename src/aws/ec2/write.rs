@@ -1,9 +1,7 @@
 //! The calls that change something.
 
-use ami_warden_core::model::{
-    change::{Change, CopyPermissionChange, Direction, LaunchPermissionChange},
-    grantee::LaunchPermissions,
-    image::ImageId,
+use ami_warden_core::{
+    Change, CopyPermissionChange, Direction, ImageId, LaunchPermissionChange, LaunchPermissions,
 };
 use aws_sdk_ec2::{
     config::{
@@ -216,7 +214,7 @@ impl Intercept for AnswerOf {
 mod tests {
     use std::collections::BTreeSet;
 
-    use ami_warden_core::event::request::Request;
+    use ami_warden_core::Request;
     use aws_sdk_ec2::{
         operation::modify_image_attribute::ModifyImageAttributeInput,
         types::{OperationType, PermissionGroup},

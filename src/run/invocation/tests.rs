@@ -1,9 +1,6 @@
 //! Tests of whole invocations, from event to answer, without the AWS SDK.
 
-use ami_warden_core::{
-    model::image::Image,
-    wish::{groups::StoredValue, policy::PolicyFault},
-};
+use ami_warden_core::{Image, PolicyFault, StoredValue};
 use serde_json::json;
 
 use super::*;
@@ -57,7 +54,7 @@ async fn handle(
     warden: &Warden<Script<'_>, NoKeys, &Store>,
     event: &Value,
     seconds: u64,
-) -> Result<Value, Error> {
+) -> Result<Value, InvocationError> {
     let _log = Captured::start(LogSettings::default());
     let time = TimeBudget::until(Instant::now() + Duration::from_secs(seconds));
     let answer = warden.handle(event, true, time).await?;
@@ -68,7 +65,9 @@ async fn handle(
 async fn answer(warden: &Warden<Script<'_>, NoKeys, &Store>, event: &Value, seconds: u64) -> Value {
     match handle(warden, event, seconds).await {
         Ok(answer) => answer,
-        Err(Error::ImagesFailed(answer)) => serde_json::from_str(&answer.to_string()).unwrap(),
+        Err(InvocationError::ImagesFailed(answer)) => {
+            serde_json::from_str(&answer.to_string()).unwrap()
+        }
         Err(error) => panic!("{error}"),
     }
 }
@@ -108,11 +107,14 @@ fn an_error_is_named_by_its_kind() {
     };
     let answer = Box::new(Answer::ignored("", false));
     for (error, kind) in [
-        (Error::InvalidEvent(String::new()), "InvalidEvent"),
-        (Error::InvalidRequest(String::new()), "InvalidRequest"),
+        (InvocationError::InvalidEvent(String::new()), "InvalidEvent"),
+        (
+            InvocationError::InvalidRequest(String::new()),
+            "InvalidRequest",
+        ),
         (policy.into(), "InvalidPolicy"),
-        (Error::ImagesFailed(answer), "ImagesFailed"),
-        (Error::SweepFailed(error("X")), "SweepFailed"),
+        (InvocationError::ImagesFailed(answer), "ImagesFailed"),
+        (InvocationError::SweepFailed(error("X")), "SweepFailed"),
     ] {
         assert_eq!(error.kind(), kind);
     }
@@ -162,7 +164,7 @@ async fn a_look_by_hand_explains_its_directives_and_one_by_an_event_does_not() {
         estate(&ec2, [1, 2]);
         ec2.state
             .borrow_mut()
-            .edit(|image| image.state = ami_warden_core::model::image::State::Available);
+            .edit(|image| image.state = ami_warden_core::ImageState::Available);
         let answer = answer(&warden(ec2, &store, &[]), &event, 300).await;
         let directives = answer["Images"][0].get("Directives");
         assert_eq!(directives.is_some(), explains, "{answer}");
@@ -307,7 +309,7 @@ async fn a_sweep_that_cannot_list_fails_as_a_sweep() {
     let failed = handle(&warden(ec2, &store, &[]), &json!({ "Sweep": {} }), 300).await;
     assert_eq!(
         failed.unwrap_err(),
-        Error::SweepFailed(error("UnauthorizedOperation"))
+        InvocationError::SweepFailed(error("UnauthorizedOperation"))
     );
 }
 

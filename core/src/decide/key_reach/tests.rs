@@ -33,7 +33,7 @@ fn text(policy: &Value) -> String {
 impl Row {
     fn read(&self) -> KeyReach {
         let policies: Vec<String> = self.policies.iter().map(text).collect();
-        read(&policies, &self.grants)
+        key_reach(&policies, &self.grants)
     }
 }
 
@@ -66,7 +66,7 @@ const GRANTEES: [&str; 5] = [
 
 /// For each of [`GRANTEES`], whether somebody in it could use the key.
 fn could(policies: &[String], grants: &[String]) -> [bool; 5] {
-    let reach = read(policies, grants);
+    let reach = key_reach(policies, grants);
     let owner = OWNER.parse().unwrap();
     GRANTEES.map(|grantee| reach.could_reach(&grantee.parse().unwrap(), &owner))
 }
@@ -176,8 +176,8 @@ proptest! {
 
     #[test]
     fn whatever_is_read_nothing_panics(text in ".{0,60}", grant in ".{0,30}") {
-        let reach = read(std::slice::from_ref(&text), &[]);
+        let reach = key_reach(std::slice::from_ref(&text), &[]);
         prop_assert!(reach.anybody || serde_json::from_str::<Value>(&text).is_ok());
-        let _ = read(&[policy(&[json!({"Principal": {"AWS": text}})])], &[grant]);
+        let _ = key_reach(&[policy(&[json!({"Principal": {"AWS": text}})])], &[grant]);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    decide::plan::removals,
+    decide::plan::plan_removals,
     model::{image::DeprecationTime, refusal::RefusalCode},
     testing::image,
 };
@@ -344,7 +344,7 @@ fn removals_need_no_facts_and_leave_the_rest_to_the_whole_plan() {
             copy("333344445555", "222233334444"),
             describe(&image),
         ];
-        let plan = removals(&world.observed(), &together(wishes), guardrails);
+        let plan = plan_removals(&world.observed(), &together(wishes), guardrails);
         assert_eq!(plan.refusals, []);
         changes(&plan)
     };
@@ -365,7 +365,7 @@ fn removals_need_no_facts_and_leave_the_rest_to_the_whole_plan() {
 #[test]
 fn an_early_removal_carries_its_note() {
     let world = World::of(image()).launched_by("222233334444 all");
-    let plan = removals(
+    let plan = plan_removals(
         &world.observed(),
         &share("-222233334444"),
         &Guardrails::default(),

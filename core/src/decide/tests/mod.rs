@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use super::{
     allow_list::{AllowedCopiers, AllowedGrantees, SharedTagPatterns},
     guardrail::Guardrails,
-    plan::{Observed, Plan, plan},
+    observed::Observed,
+    plan::{Plan, plan},
 };
 use crate::{
     model::{

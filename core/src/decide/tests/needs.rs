@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::{
     decide::{
-        guardrail::KeyCheck,
-        plan::{Needs, keys_needed, needs},
+        keys::KeyCheck,
+        plan::{FactsNeeded, facts_needed, keys_needed},
     },
     model::facts::SnapshotFacts,
     testing::image,
@@ -18,12 +18,12 @@ fn device(flag: Option<bool>) -> Image {
     image().device("/dev/sda", Some("snap-1"), flag)
 }
 
-/// The needs, as `(snapshots, block public access)`.
+/// The facts_needed, as `(snapshots, block public access)`.
 fn asked(world: &World, wish: &Directives, guardrails: &Guardrails) -> (bool, bool) {
-    let Needs {
+    let FactsNeeded {
         snapshots,
         block_public_access,
-    } = needs(
+    } = facts_needed(
         &world.image,
         wish,
         guardrails,
@@ -75,29 +75,30 @@ fn an_image_without_snapshots_has_none_to_ask_about() {
 #[test]
 fn all_is_judged_by_the_images_own_flag_as_long_as_permissions_are_not_read() {
     let none = BTreeMap::new();
-    let ask =
-        |image: &Image, wish: &Directives| needs(image, wish, &Guardrails::default(), None, &none);
+    let ask = |image: &Image, wish: &Directives| {
+        facts_needed(image, wish, &Guardrails::default(), None, &none)
+    };
     let public = Image {
         public: true,
         ..device(Some(true))
     };
-    let both = Needs {
+    let both = FactsNeeded {
         snapshots: true,
         block_public_access: true,
     };
     assert_eq!(ask(&device(Some(true)), &share("all")), both);
-    assert_eq!(ask(&public, &share("all")), Needs::default());
+    assert_eq!(ask(&public, &share("all")), FactsNeeded::default());
     assert_eq!(
         ask(&device(Some(true)), &share("444455556666")),
-        Needs::default()
+        FactsNeeded::default()
     );
     assert_eq!(
         ask(&device(Some(true)), &copy("444455556666", "")),
-        Needs::default()
+        FactsNeeded::default()
     );
     assert_eq!(
         ask(&device(Some(true)), &Directives::default()),
-        Needs::default()
+        FactsNeeded::default()
     );
 }
 

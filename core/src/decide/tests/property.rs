@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    decide::{guardrail::KeyCheck, plan::removals},
+    decide::{keys::KeyCheck, plan::plan_removals},
     model::{
         facts::SnapshotFacts,
         finding::{Scan, Severity},
@@ -494,7 +494,7 @@ proptest! {
         (mut world, wish, guardrails) in any_case(),
     ) {
         let whole = world.plan(&wish, &guardrails);
-        let early = removals(&world.observed(), &wish, &guardrails);
+        let early = plan_removals(&world.observed(), &wish, &guardrails);
         prop_assert!(early.refusals.is_empty());
         let before = world.clone();
         world.apply(&early.changes);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::{
-    decide::guardrail::KeyCheck,
+    decide::keys::KeyCheck,
     model::{
         facts::SnapshotFacts,
         finding::{Scan, Severity},
