@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
 
 use ami_warden::{Answer, CallError, InvocationError, InvocationMetrics, Metrics, settings};
-use ami_warden_core::{DecodeContext, Event, PolicyError, PolicyFault, RefusalCode};
+use ami_warden_core::{DecodeContext, Event, Malformed, PolicyError, PolicyFault, RefusalCode};
 use serde_json::Value;
 
 fn read(path: &str) -> String {
@@ -377,21 +377,26 @@ fn tables() -> Vec<(String, Vec<String>)> {
 }
 
 fn error_types() -> BTreeSet<String> {
+    let malformed = Malformed {
+        path: String::new(),
+        message: String::new(),
+    };
     let policy = PolicyError {
         parameter: String::new(),
         fault: PolicyFault::Secure,
     };
     // Does not compile when a kind is missing here.
     let kind = |error: &InvocationError| match error {
-        InvocationError::InvalidEvent(_)
+        InvocationError::NotJson(_)
+        | InvocationError::InvalidEvent(_)
         | InvocationError::InvalidRequest(_)
         | InvocationError::InvalidPolicy(_)
         | InvocationError::ImagesFailed(_)
         | InvocationError::SweepFailed(_) => error.kind().to_owned(),
     };
     let errors = [
-        InvocationError::InvalidEvent(String::new()),
-        InvocationError::InvalidRequest(String::new()),
+        InvocationError::InvalidEvent(malformed.clone()),
+        InvocationError::InvalidRequest(malformed),
         InvocationError::InvalidPolicy(policy),
         InvocationError::ImagesFailed(Box::new(Answer::ignored("", false))),
         InvocationError::SweepFailed(CallError::timeout("DescribeImages")),

@@ -22,8 +22,8 @@ use ami_warden::{
 };
 use ami_warden_core::{
     Change, CopyPermissions, DeprecationTime, EbsDevice, Grantee, Image, ImageId, ImageState, Key,
-    LaunchPermissions, PolicyError, PolicyFault, RefusalCode, RootDevice, Scan, Severity,
-    SnapshotFacts, StoredParameter, StoredValue,
+    LaunchPermissions, Malformed, PolicyError, PolicyFault, RefusalCode, RootDevice, Scan,
+    Severity, SnapshotFacts, StoredParameter, StoredValue,
 };
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -1182,19 +1182,25 @@ fn every_kind_of_error_is_among_the_messages() {
     // Does not compile when a kind is missing here.
     let listed = |error: &InvocationError| match error {
         InvocationError::InvalidEvent(_) => "Events: InvalidEvent",
-        InvocationError::InvalidRequest(_) => "requests: InvalidRequest",
+        InvocationError::NotJson(_) | InvocationError::InvalidRequest(_) => {
+            "requests: InvalidRequest"
+        }
         InvocationError::InvalidPolicy(_) => "allow-list: InvalidPolicy",
         InvocationError::ImagesFailed(_) => "fail: ImagesFailed",
         InvocationError::SweepFailed(_) => "the images: SweepFailed",
     };
     let answer = scene().answer(&json!({ "ImageId": IMAGE })).unwrap();
+    let malformed = Malformed {
+        path: String::new(),
+        message: String::new(),
+    };
     let policy = PolicyError {
         parameter: String::new(),
         fault: PolicyFault::Secure,
     };
     for error in [
-        InvocationError::InvalidEvent(String::new()),
-        InvocationError::InvalidRequest(String::new()),
+        InvocationError::InvalidEvent(malformed.clone()),
+        InvocationError::InvalidRequest(malformed),
         InvocationError::InvalidPolicy(policy),
         InvocationError::ImagesFailed(Box::new(answer)),
         InvocationError::SweepFailed(CallError::timeout("DescribeImages")),

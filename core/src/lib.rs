@@ -70,8 +70,9 @@ pub use model::{
     grantee::{AccountId, CopyPermissions, Grantee, LaunchPermissions, OrganizationArn},
     image::{DeprecationTime, EbsDevice, Image, ImageId, ImageState, ImdsSupport, RootDevice},
     key::{Key, KeyFacts, KeyReach},
-    refusal::{Attribute, Ec2Refusal, Ground, Refusal, RefusalCode, SHARED_TAG_PREFIX},
+    refusal::{Attribute, Ec2Refusal, Ground, Refusal, RefusalCode},
     request::Request,
+    shared_tag::SHARED_TAG_PREFIX,
 };
 
 pub use wish::{

@@ -3,8 +3,8 @@
 use std::{cell::Cell, time::Duration};
 
 use ami_warden_core::{
-    DecodeContext, Event, EventError, ImageId, Job, Origin, PolicyError, Promised, Request, Task,
-    Trigger,
+    DecodeContext, Event, EventError, ImageId, Job, Malformed, Origin, PolicyError, Promised,
+    Request, Task, Trigger,
 };
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
@@ -55,19 +55,22 @@ pub struct Warden<E, K, P> {
 }
 
 /// Why an invocation fails, so that Lambda keeps its event.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum InvocationError {
+    /// A payload sent by hand that is not JSON.
+    #[error("the event is not JSON: {0}")]
+    NotJson(serde_json::Error),
     /// A recognised event that lacks a needed field.
     #[error("{0}")]
-    InvalidEvent(String),
+    InvalidEvent(Malformed),
     /// JSON sent by hand that asks for nothing that can be done.
     #[error("{0}")]
-    InvalidRequest(String),
+    InvalidRequest(Malformed),
     /// Rules or the allow-list that cannot be read: nothing is done on half a policy.
     #[error("{0}. ami-warden does nothing until you correct it.")]
     InvalidPolicy(#[from] PolicyError),
     /// Images that failed after all others were finished.
-    #[error("{}", serde_json::to_string(.0).unwrap_or_default())]
+    #[error("{0}")]
     ImagesFailed(Box<Answer>),
     /// A sweep that could not list the images.
     #[error("{0}")]
@@ -80,7 +83,7 @@ impl InvocationError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::InvalidEvent(_) => "InvalidEvent",
-            Self::InvalidRequest(_) => "InvalidRequest",
+            Self::NotJson(_) | Self::InvalidRequest(_) => "InvalidRequest",
             Self::InvalidPolicy(_) => "InvalidPolicy",
             Self::ImagesFailed(_) => "ImagesFailed",
             Self::SweepFailed(_) => "SweepFailed",
@@ -91,8 +94,8 @@ impl InvocationError {
 impl From<EventError> for InvocationError {
     fn from(error: EventError) -> Self {
         match error {
-            EventError::Event(malformed) => Self::InvalidEvent(malformed.to_string()),
-            EventError::Request(malformed) => Self::InvalidRequest(malformed.to_string()),
+            EventError::Event(malformed) => Self::InvalidEvent(malformed),
+            EventError::Request(malformed) => Self::InvalidRequest(malformed),
         }
     }
 }

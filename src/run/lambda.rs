@@ -28,16 +28,13 @@ const LAMBDA_TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// The payload, even if it is not JSON: the runtime's own error for that would name a Rust type, and it
 /// reads no further than the end of the first value.
-#[derive(Debug, Clone)]
-pub struct Payload(Result<Value, String>);
+#[derive(Debug)]
+pub struct Payload(serde_json::Result<Value>);
 
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let read = serde_json::from_str(&text);
-        Ok(Self(read.map_err(|error| {
-            format!("the event is not JSON: {error}")
-        })))
+        Ok(Self(serde_json::from_str(&text)))
     }
 }
 
@@ -88,7 +85,7 @@ pub async fn handle<E: Ec2Write, K: Keys, P: Parameters>(
     let json = event
         .payload
         .0
-        .map_err(|error| Failure(InvocationError::InvalidRequest(error)))?;
+        .map_err(|error| Failure(InvocationError::NotJson(error)))?;
     let time = TimeBudget::until(deadline(&event.context, SystemTime::now()));
     let requests_allowed = !is_events_alias(&event.context.invoked_function_arn);
     warden

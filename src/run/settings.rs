@@ -7,7 +7,7 @@ use std::fmt;
 
 use ami_warden_core::{
     AllowListError, AllowedCopiers, AllowedGrantees, Guardrails, KeyCheck, OrganizationArn,
-    Severity, SharedTagPatterns,
+    SHARED_TAG_PREFIX, Severity, SharedTagPatterns,
 };
 
 use crate::act::rulebook::RulebookSettings;
@@ -338,8 +338,6 @@ fn expected(variable: &str) -> SettingFault {
 
 /// The prefix of tags that AWS alone writes.
 const AWS_TAGS: &str = "aws:";
-/// The prefix of tags that recipients see, and that another account may have written on a copy.
-const SHARED_TAG_KEYS: &str = "ec2:SharedTag/";
 
 /// The reason why a key or prefix cannot be used, if it begins with a prefix of others.
 fn reserved(value: &str) -> Option<SettingFault> {
@@ -348,7 +346,7 @@ fn reserved(value: &str) -> Option<SettingFault> {
             "tags that begin with aws: belong to AWS",
         ));
     }
-    if value.starts_with(SHARED_TAG_KEYS) {
+    if value.starts_with(SHARED_TAG_PREFIX) {
         return Some(SettingFault::Reserved(
             "tags that begin with ec2:SharedTag/ are seen by the accounts that an image is shared \
              with, and on a copy they are another account's words",
@@ -365,7 +363,7 @@ fn parse_tag_prefix(value: &str) -> Result<String, SettingFault> {
     if let Some(fault) = reserved(value) {
         return Err(fault);
     }
-    if AWS_TAGS.starts_with(value) || SHARED_TAG_KEYS.starts_with(value) {
+    if AWS_TAGS.starts_with(value) || SHARED_TAG_PREFIX.starts_with(value) {
         return Err(SettingFault::Reserved(
             "tags that begin with aws: or ec2:SharedTag/ would pass for directives",
         ));

@@ -25,7 +25,7 @@ const TEXT_BYTES_MAX: usize = 1024;
 /// Numbers of images by the word of their outcome.
 pub(crate) type Counts = BTreeMap<&'static str, usize>;
 
-/// The answer of an invocation; at most [`ANSWER_BYTES_MAX`] bytes of JSON, which it displays.
+/// The answer of an invocation; at most `ANSWER_BYTES_MAX` bytes of JSON, which it displays.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Answer {

@@ -3,25 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use wildmatch::WildMatchPattern;
-
 use crate::{
     model::{
         grantee::{AccountId, Grantee, OrganizationArn},
-        refusal::SHARED_TAG_PREFIX,
+        shared_tag::{SHARED_KEY_CHARACTERS_MAX, SHARED_TAG_PREFIX},
     },
     wish::{
         grantee_name::{BadName, Completed, GranteeName, Incomplete},
         groups::stored_items,
+        rules::Pattern,
     },
 };
-
-/// The most characters of a shared tag's key behind `ec2:SharedTag/`: a key has 128 at most.
-/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions>
-const SHARED_KEY_CHARACTERS_MAX: usize = 114;
-
-/// `*` stands for any string, also an empty one. There is no wildcard for a single character.
-type Pattern = WildMatchPattern<'*', '\0'>;
 
 /// An item that cannot stand in a list of the deployment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

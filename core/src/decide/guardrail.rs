@@ -13,7 +13,7 @@ use crate::model::{
     finding::Severity,
     grantee::{CopyPermissions, Grantee, LaunchPermissions},
     image::Image,
-    refusal::Ground,
+    refusal::{BackupService, Ground},
 };
 
 /// The limits set at deployment. By default nothing may be added.
@@ -135,9 +135,9 @@ impl Guardrails {
 fn backup(image: &Image) -> Option<Ground> {
     image.tags.keys().find_map(|key| {
         let service = if key.starts_with("aws:backup:") {
-            "AWS Backup"
+            BackupService::Backup
         } else if key.starts_with("aws:dlm:") {
-            "Amazon Data Lifecycle Manager"
+            BackupService::DataLifecycleManager
         } else {
             return None;
         };

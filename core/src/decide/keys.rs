@@ -6,12 +6,13 @@ use std::{
     str::FromStr,
 };
 
-use super::{grounds::Grounds, note::Note};
+use super::grounds::Grounds;
 use crate::model::{
     facts::ShareFacts,
     grantee::{AccountId, Grantee, LaunchPermissions},
     image::Image,
     key::{Key, KeyFacts},
+    note::{KeyDoubt, Note},
     refusal::Ground,
 };
 
@@ -171,20 +172,20 @@ pub(super) fn notes(
     }
     let Some(check) = check else { return notes };
     for arn in keys.into_keys() {
-        let reason = match facts.keys.get(arn) {
+        let doubt = match facts.keys.get(arn) {
             Some(KeyFacts::Known(Key {
                 reach: None,
                 aws_managed: false,
                 ..
-            })) => Some("not all of its policies and grants can be read".to_owned()),
+            })) => Some(KeyDoubt::PartlyRead),
             Some(KeyFacts::Known(_)) => None,
-            Some(KeyFacts::Unknown(reason)) => Some(reason.clone()),
-            None => Some("nobody looked at it".to_owned()),
+            Some(KeyFacts::Unknown(reason)) => Some(KeyDoubt::NotDescribed(reason.clone())),
+            None => Some(KeyDoubt::NotRead),
         };
-        if let Some(reason) = reason {
+        if let Some(doubt) = doubt {
             notes.push(Note::KeyUnknown {
                 key: arn.to_owned(),
-                reason,
+                doubt,
             });
         }
         if check == KeyCheck::Warn

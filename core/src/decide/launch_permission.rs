@@ -1,10 +1,11 @@
 //! The decision on launch permissions.
 
-use super::{grounds::Grounds, guardrail::Guardrails, note::Note, observed::Observed};
+use super::{grounds::Grounds, guardrail::Guardrails, observed::Observed};
 use crate::{
     model::{
         change::LaunchPermissionChange,
         grantee::{AccountId, Grantee, LaunchPermissions},
+        note::Note,
         refusal::{Attribute, Ground, Refusal},
     },
     wish::launch_permission::LaunchPermissionWish,

@@ -1,7 +1,7 @@
 //! What will be done: guardrails and the plan.
 //!
-//! A decision here is a value without prose: the sentences of refusals stand at
-//! [`Ground`](crate::model::refusal::Ground), those of notes in `note`.
+//! A decision here is a value without prose: the sentences stand at
+//! [`Ground`](crate::model::refusal::Ground) and [`Note`](crate::model::note::Note).
 
 pub(crate) mod allow_list;
 mod copy_permission;
@@ -11,7 +11,6 @@ pub(crate) mod guardrail;
 pub(crate) mod key_reach;
 pub(crate) mod keys;
 mod launch_permission;
-mod note;
 pub(crate) mod observed;
 pub(crate) mod plan;
 mod public;

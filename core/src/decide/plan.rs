@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::observed::Observed;
 use super::{
-    copy_permission, deprecation, guardrail::Guardrails, keys, launch_permission, note::Note,
-    public, shared_tags,
+    copy_permission, deprecation, guardrail::Guardrails, keys, launch_permission,
+    observed::Observed, public, shared_tags,
 };
 use crate::{
     model::{
@@ -15,6 +14,7 @@ use crate::{
         facts::ShareFacts,
         grantee::{CopyPermissions, Grantee, LaunchPermissions},
         image::Image,
+        note::Note,
         refusal::{Attribute, Refusal},
     },
     wish::{directives::Directives, launch_permission::LaunchPermissionWish},

@@ -4,7 +4,8 @@
 //! watermarks, and any image while block public access is on:
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/sharingamis-intro.html>,
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ami-watermark.html>. All grounds are given
-//! at once, before EC2 is asked. Whatever EC2 leaves unsaid counts as a ground.
+//! at once, before EC2 is asked. A fact that EC2 leaves out counts as a ground, but for two: the state
+//! of block public access, where EC2 itself refuses, and the flag of an empty volume.
 
 use chrono::{DateTime, Utc};
 
@@ -96,7 +97,7 @@ fn unseen_root(image: &Image) -> Option<Ground> {
         return None;
     }
     let Some(name) = &root.name else {
-        return Some(Ground::RootUnseen(image.id.to_string()));
+        return Some(Ground::RootUnnamed(image.id));
     };
     if image.devices.iter().any(|device| device.device == *name) {
         return None;
@@ -111,7 +112,7 @@ pub(super) fn deprecated(image: &Image, now: DateTime<Utc>) -> Option<Ground> {
     match &image.deprecation_time {
         DeprecationTime::At(_, time) if *time <= now => Some(Ground::Deprecated {
             image: image.id,
-            since: time.format("%Y-%m-%d").to_string(),
+            since: *time,
         }),
         DeprecationTime::Unreadable(time) => Some(Ground::DeprecationUnreadable {
             image: image.id,

@@ -5,7 +5,8 @@ use crate::{
     model::{
         change::Change,
         image::Image,
-        refusal::{Attribute, Ground, Refusal, SHARED_TAG_PREFIX},
+        refusal::{Attribute, Ground, Refusal},
+        shared_tag::SHARED_TAG_PREFIX,
     },
     wish::directives::Directives,
 };

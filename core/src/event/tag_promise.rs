@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     json::{Malformed, Node},
-    model::refusal::SHARED_TAG_PREFIX,
+    model::shared_tag::SHARED_TAG_PREFIX,
 };
 
 /// What an event says about the tags of its images after a change.

@@ -58,7 +58,7 @@ pub struct CopyPermissionChange {
     pub snapshot: String,
     /// Whether the accounts get the permission or lose it.
     pub direction: Direction,
-    /// At most [`COPY_MODIFICATIONS_MAX`] accounts, at least one.
+    /// At most `COPY_MODIFICATIONS_MAX` accounts, at least one.
     pub accounts: CopyPermissions,
 }
 

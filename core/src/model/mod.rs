@@ -8,5 +8,7 @@ pub(crate) mod finding;
 pub(crate) mod grantee;
 pub(crate) mod image;
 pub(crate) mod key;
+pub(crate) mod note;
 pub(crate) mod refusal;
 pub(crate) mod request;
+pub(crate) mod shared_tag;

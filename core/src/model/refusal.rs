@@ -3,11 +3,23 @@
 
 use std::{fmt, sync::Arc};
 
+use chrono::{DateTime, Utc};
+
 use super::{
     finding::Severity,
     grantee::{AccountId, Grantee},
     image::ImageId,
+    shared_tag::SHARED_TAG_PREFIX,
 };
+
+/// A service that makes backups of instances as images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum BackupService {
+    #[error("AWS Backup")]
+    Backup,
+    #[error("Amazon Data Lifecycle Manager")]
+    DataLifecycleManager,
+}
 
 /// The subject of a change or a refusal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,6 +180,13 @@ pub enum Ground {
          image again."
     )]
     RootUnseen(String),
+    /// The same, and EC2 does not name the root device either.
+    #[error(
+        "The image starts from an EBS volume ({0}) that EC2 does not show, so it is unknown \
+         whether the volume is encrypted. Check the image's block device mappings, then tag the \
+         image again."
+    )]
+    RootUnnamed(ImageId),
     /// The image carries a product code.
     #[error(
         "The image carries the product code {0}, and EC2 makes no image with a product code \
@@ -189,14 +208,15 @@ pub enum Ground {
     BlockPublicAccess(ImageId),
     /// The deprecation time has passed.
     #[error(
-        "The image has been deprecated since {since}, and EC2 withdraws public access from old \
-         images. Publish a newer image, or cancel the deprecation first."
+        "The image has been deprecated since {}, and EC2 withdraws public access from old \
+         images. Publish a newer image, or cancel the deprecation first.",
+        since.format("%Y-%m-%d")
     )]
     Deprecated {
         /// The image: the resource at fault.
         image: ImageId,
-        /// The day of the deprecation, for example `2026-11-26`.
-        since: String,
+        /// The time of the deprecation.
+        since: DateTime<Utc>,
     },
     /// The deprecation time cannot be read.
     #[error(
@@ -216,8 +236,8 @@ pub enum Ground {
          that deploys ami-warden to set SHARE_BACKUPS."
     )]
     BackupImage {
-        /// AWS Backup or Data Lifecycle Manager.
-        service: &'static str,
+        /// The service.
+        service: BackupService,
         /// The tag that shows it.
         tag: String,
     },
@@ -383,10 +403,6 @@ impl Ec2Refusal {
     }
 }
 
-/// The prefix of the tags that EC2 shows to everybody an image is shared with:
-/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#sharing-tags>.
-pub const SHARED_TAG_PREFIX: &str = "ec2:SharedTag/";
-
 const REBUILD: &str =
     "Share it with accounts or organizations, or build it again from unencrypted snapshots.";
 
@@ -402,7 +418,8 @@ impl Ground {
             Self::SnapshotHidden { .. }
             | Self::EncryptionUnstated { .. }
             | Self::DeviceUnclear(_)
-            | Self::RootUnseen(_) => RefusalCode::EncryptionUnknown,
+            | Self::RootUnseen(_)
+            | Self::RootUnnamed(_) => RefusalCode::EncryptionUnknown,
             Self::ProductCode(_) => RefusalCode::ProductCode,
             Self::Watermark(_) => RefusalCode::Watermark,
             Self::BlockPublicAccess(_) => RefusalCode::BlockPublicAccess,
@@ -429,6 +446,7 @@ impl Ground {
     pub fn resource(&self) -> String {
         match self {
             Self::PublicNotAllowed(image)
+            | Self::RootUnnamed(image)
             | Self::BlockPublicAccess(image)
             | Self::Deprecated { image, .. }
             | Self::DeprecationUnreadable { image, .. }

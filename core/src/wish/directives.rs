@@ -14,14 +14,15 @@ use super::{
     deprecate_at::{DeprecateAt, DeprecationWish},
     grantee_name::grantee_items,
     launch_permission::{LaunchPermissionValue, LaunchPermissionWish},
-    rules::{Rule, check_shared_key, stated},
+    rules::{Rule, stated},
     statement::{BadStatement, Source, Statement},
     tags::{DirectiveTags, Hold},
-    template::Template,
+    template::{Template, TemplateError},
 };
 use crate::model::{
     image::{Image, ImdsSupport},
     refusal::{Attribute, Ground, Refusal},
+    shared_tag::{BadSharedKey, check_shared_key},
 };
 
 /// The directives behind the prefix, for error messages.
@@ -175,15 +176,11 @@ impl Directives {
             };
             let attribute = Attribute::SharedTag(key.clone());
             let wish = self.read(&attribute, statement, |text| {
-                check_shared_key(key).map_err(|error| error.to_string())?;
+                check_shared_key(key)?;
                 if text == "-" {
                     return Ok(None);
                 }
-                let template = Template::read(text).map_err(|error| error.to_string())?;
-                template
-                    .shared_tag(image)
-                    .map(Some)
-                    .map_err(|error| error.to_string())
+                Ok::<_, BadSharedTag>(Some(Template::read(text)?.shared_tag(image)?))
             });
             if let Some(value) = wish {
                 self.shared_tags.insert(key.clone(), value);
@@ -251,6 +248,15 @@ impl Directives {
             }
         }
     }
+}
+
+/// A shared tag whose key or value EC2 does not take.
+#[derive(Debug, thiserror::Error)]
+enum BadSharedTag {
+    #[error(transparent)]
+    Key(#[from] BadSharedKey),
+    #[error(transparent)]
+    Value(#[from] TemplateError),
 }
 
 /// The refusal of a statement that does not parse or is not possible.

@@ -20,7 +20,7 @@ use crate::{
     json::{Malformed, Node},
     model::{
         image::{Image, ImdsSupport},
-        refusal::SHARED_TAG_PREFIX,
+        shared_tag::{SHARED_TAG_PREFIX, check_shared_key},
     },
 };
 
@@ -36,12 +36,8 @@ const RULE_KEYS: [&str; 8] = [
     "CopyPermission",
 ];
 
-/// The longest key behind `ec2:SharedTag/`: EC2's keys have at most 127 or 128 characters, of which
-/// the prefix takes 14.
-pub(crate) const SHARED_KEY_CHARACTERS_MAX: usize = 114;
-
 /// `*` stands for any text, also none. There is no wildcard for a single character.
-type Pattern = WildMatchPattern<'*', '\0'>;
+pub(crate) type Pattern = WildMatchPattern<'*', '\0'>;
 
 /// Rules that do not parse, and the place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -199,27 +195,6 @@ fn read_rule(node: &Node<'_>, unnamed: &str) -> Result<Rule, Malformed> {
     }
     check_values(node, &rule)?;
     Ok(rule)
-}
-
-/// A key behind `ec2:SharedTag/` that EC2 does not take.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the key of a shared tag has 1 to {SHARED_KEY_CHARACTERS_MAX} characters (without \
-     {SHARED_TAG_PREFIX}), this has {0}"
-)]
-pub(crate) struct BadSharedKey(usize);
-
-/// Whether the key can stand behind `ec2:SharedTag/`.
-///
-/// # Errors
-/// It is empty or too long.
-pub(crate) fn check_shared_key(key: &str) -> Result<(), BadSharedKey> {
-    let length = key.chars().count();
-    if (1..=SHARED_KEY_CHARACTERS_MAX).contains(&length) {
-        Ok(())
-    } else {
-        Err(BadSharedKey(length))
-    }
 }
 
 /// null stands for nothing: an unset template variable must not widen a rule.

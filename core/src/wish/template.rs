@@ -3,7 +3,7 @@
 use crate::model::{
     description::{BadDescription, check_description},
     image::Image,
-    refusal::SHARED_TAG_PREFIX,
+    shared_tag::SHARED_TAG_PREFIX,
 };
 
 /// The placeholders, for error messages.

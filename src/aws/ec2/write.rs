@@ -2,6 +2,7 @@
 
 use ami_warden_core::{
     Change, CopyPermissionChange, Direction, ImageId, LaunchPermissionChange, LaunchPermissions,
+    SHARED_TAG_PREFIX,
 };
 use aws_sdk_ec2::{
     config::{
@@ -22,10 +23,6 @@ use crate::{
     act::{call_error::CallError, ports::Ec2Write},
     aws::error::call_error,
 };
-
-/// The prefix of tags that recipients see:
-/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#sharing-tags>.
-const SHARED_TAG_KEYS: &str = "ec2:SharedTag/";
 
 /// Sends a call and takes nothing but EC2's own answer for success.
 macro_rules! send {
@@ -102,7 +99,7 @@ impl Ec2Client<ReadWrite> {
                 send!("DisableImageDeprecation", call.set_dry_run(dry_run))
             }
             Change::SharedTag { key, to, .. } => {
-                let key = format!("{SHARED_TAG_KEYS}{key}");
+                let key = format!("{SHARED_TAG_PREFIX}{key}");
                 self.send_tag(id, &key, to.as_deref(), dry_run).await
             }
         }

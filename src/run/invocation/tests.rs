@@ -105,13 +105,19 @@ fn an_error_is_named_by_its_kind() {
         parameter: "/p".into(),
         fault: PolicyFault::Secure,
     };
+    let malformed = Malformed {
+        path: "p".into(),
+        message: "m".into(),
+    };
+    let not_json = serde_json::from_str::<Value>("").unwrap_err();
     let answer = Box::new(Answer::ignored("", false));
     for (error, kind) in [
-        (InvocationError::InvalidEvent(String::new()), "InvalidEvent"),
+        (InvocationError::NotJson(not_json), "InvalidRequest"),
         (
-            InvocationError::InvalidRequest(String::new()),
-            "InvalidRequest",
+            InvocationError::InvalidEvent(malformed.clone()),
+            "InvalidEvent",
         ),
+        (InvocationError::InvalidRequest(malformed), "InvalidRequest"),
         (policy.into(), "InvalidPolicy"),
         (InvocationError::ImagesFailed(answer), "ImagesFailed"),
         (InvocationError::SweepFailed(error("X")), "SweepFailed"),
@@ -307,10 +313,10 @@ async fn a_sweep_that_cannot_list_fails_as_a_sweep() {
         }
     });
     let failed = handle(&warden(ec2, &store, &[]), &json!({ "Sweep": {} }), 300).await;
-    assert_eq!(
-        failed.unwrap_err(),
-        InvocationError::SweepFailed(error("UnauthorizedOperation"))
-    );
+    let Err(InvocationError::SweepFailed(failed)) = failed else {
+        panic!("{failed:?}");
+    };
+    assert_eq!(failed, error("UnauthorizedOperation"));
 }
 
 /// Rules that ask for this description of every image.

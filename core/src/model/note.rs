@@ -2,14 +2,26 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use crate::model::grantee::Grantee;
+use super::grantee::Grantee;
 
 /// The most names in one sentence: a group may have a thousand accounts.
 const NAMES_MAX: usize = 20;
 
+/// Why it is unknown who can use a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum KeyDoubt {
+    #[error("not all of its policies and grants can be read")]
+    PartlyRead,
+    #[error("nobody looked at it")]
+    NotRead,
+    /// KMS did not describe it, for this reason.
+    #[error("{0}")]
+    NotDescribed(String),
+}
+
 /// A fact that a person should know about a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Note {
+pub(crate) enum Note {
     /// The image becomes public.
     /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ami-deprecate.html>
     PublicIsDeprecated,
@@ -32,8 +44,8 @@ pub(super) enum Note {
     KeyUnknown {
         /// The ARN of the key.
         key: String,
-        /// The cause, in words for people.
-        reason: String,
+        /// The cause.
+        doubt: KeyDoubt,
     },
     /// Certainly nobody in these grantees can use the key (`KEY_CHECK` is `warn`).
     KeyNotShared {
@@ -77,9 +89,9 @@ impl fmt::Display for Note {
                 "{snapshot} is encrypted, and EC2 does not show its key to this account: \
                  recipients need that key, or their instances end at launch."
             ),
-            Self::KeyUnknown { key, reason } => write!(
+            Self::KeyUnknown { key, doubt } => write!(
                 f,
-                "The key {key} could not be checked ({reason}), so it is unknown whether \
+                "The key {key} could not be checked ({doubt}), so it is unknown whether \
                  recipients can use it."
             ),
             Self::KeyNotShared { key, grantees } => write!(
