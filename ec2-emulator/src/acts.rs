@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::state::BlockPublicAccess;
 use crate::state::grantee::Grantee;
-use crate::state::image::ImageState;
+use crate::state::image_state::ImageState;
 use crate::state::key::{Key, KeyGrant, KeyState};
 use crate::state::parameter::Parameter;
+use crate::state::seed::Seed;
 use crate::state::usage::ReportState;
 use crate::state::watermark::ScanResults;
-use crate::state::{BlockPublicAccess, Seed};
 
 pub(crate) use carry_out::carry_out;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::lag::Lag;
 use crate::rates::Buckets;
-use crate::state::Seed;
+use crate::state::seed::Seed;
 use crate::tls::Tls;
 
 /// How an emulator is set up.

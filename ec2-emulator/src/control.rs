@@ -21,8 +21,8 @@ use crate::control::mistake::Mistake;
 use crate::engine::Engine;
 use crate::faults::Fault;
 use crate::gates::Gate;
-use crate::state::Seed;
 use crate::state::parameter::Parameter;
+use crate::state::seed::Seed;
 use crate::triggers::Trigger;
 
 /// Carries out one control request: a status and a body.

@@ -1,5 +1,6 @@
 //! The EC2 actions, and nothing beside them: what is not in [`find`] is an `InvalidAction`.
 
+mod answer;
 mod attributes;
 mod deprecation;
 mod image_filters;
@@ -7,6 +8,7 @@ mod image_xml;
 mod images;
 mod launch_permission;
 mod lifecycle;
+mod named;
 mod permissions;
 mod public_access;
 mod snapshot_attributes;
@@ -14,7 +16,7 @@ mod snapshots;
 mod tags;
 mod usage_reports;
 
-use crate::engine::run::Caller;
+use crate::caller::Caller;
 use crate::state::State;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
@@ -59,20 +61,4 @@ pub(crate) fn find(name: &str) -> Option<Action> {
 /// Whether an action may change the state.
 pub(crate) fn is_write(name: &str) -> bool {
     matches!(find(name), Some(Action::Write(_)))
-}
-
-fn succeeded(out: &mut Writer) {
-    out.flag("return", true);
-}
-
-fn write_tags<'a>(
-    out: &mut Writer,
-    tags: impl IntoIterator<Item = (&'a String, &'a String)> + Clone,
-) {
-    if tags.clone().into_iter().next().is_some() {
-        out.items("tagSet", tags, |w, (key, value)| {
-            w.text("key", key);
-            w.text("value", value);
-        });
-    }
 }

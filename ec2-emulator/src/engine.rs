@@ -13,15 +13,17 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::Config;
 use crate::call::Call;
+use crate::caller::Caller;
+use crate::config::Config;
 use crate::engine::reply::{Answer, Outcome, Reply};
-use crate::engine::run::{Caller, Run, View};
+use crate::engine::run::{Run, View};
 use crate::faults::{Effect, Fate, Fault, Faults};
 use crate::gates::{Gates, Moment, Pass};
 use crate::lag::{BY_HAND, Lags};
 use crate::rates::{Throttle, limited_as};
 use crate::state::State;
+use crate::state::partition::partition_of;
 use crate::triggers::Triggers;
 use crate::wire::error::ApiError;
 use crate::wire::request::{Decoded, Request};
@@ -281,7 +283,7 @@ impl Engine {
             body: &arrived.request.body,
             request_id: &request_id,
             caller: Caller {
-                partition: scope.partition(),
+                partition: partition_of(&scope.region),
                 region: scope.region,
                 largest_page: inner.largest_page,
             },

@@ -12,7 +12,8 @@ pub use kind::FaultKind;
 
 use crate::call::Call;
 use crate::matching::CallMatch;
-use crate::state::{Past, State};
+use crate::state::State;
+use crate::state::past::Past;
 use crate::wire::error::{ApiError, default_message, status_of};
 use crate::wire::spoil::Spoils;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Past, Version};
+use crate::state::past::{Past, Version};
 
 /// What stands for a writer that is no call: acts, triggers, hooks, edits of a test.
 pub(crate) const BY_HAND: &str = "by-hand";

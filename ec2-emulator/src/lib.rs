@@ -50,6 +50,7 @@
 
 mod acts;
 mod call;
+mod caller;
 mod config;
 mod control;
 mod ec2;
@@ -83,14 +84,16 @@ pub use matching::CallMatch;
 pub use rates::Buckets;
 pub use state::block_device::BlockDevice;
 pub use state::grantee::Grantee;
-pub use state::image::{Image, ImageState};
+pub use state::image::Image;
+pub use state::image_state::ImageState;
 pub use state::key::{Key, KeyGrant, KeyManager, KeyState};
 pub use state::parameter::{Parameter, ParameterType};
 pub use state::range::ImageRange;
+pub use state::seed::Seed;
 pub use state::snapshot::Snapshot;
 pub use state::table::Table;
 pub use state::usage::{CoveredType, ReportPace, ReportState, Usage, UsageReport};
 pub use state::watermark::{ScanResults, Watermark};
-pub use state::{BlockPublicAccess, Seed, State};
+pub use state::{BlockPublicAccess, State};
 pub use tls::Tls;
 pub use triggers::Trigger;

@@ -5,30 +5,30 @@ pub(crate) mod epoch;
 pub(crate) mod grantee;
 pub(crate) mod image;
 mod image_seed;
+pub(crate) mod image_state;
 pub(crate) mod key;
 pub(crate) mod parameter;
-mod past;
+pub(crate) mod partition;
+pub(crate) mod past;
 pub(crate) mod range;
-mod seed;
+mod reports;
+pub(crate) mod resource_id;
+pub(crate) mod seed;
 pub(crate) mod snapshot;
 pub(crate) mod table;
 pub(crate) mod usage;
 pub(crate) mod watermark;
 
-pub(crate) use past::{Past, Version};
-pub use seed::Seed;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::image::{Image, is_resource_id};
+use crate::state::image::Image;
 use crate::state::key::{Key, KeyManager};
 use crate::state::parameter::Parameter;
 use crate::state::snapshot::Snapshot;
 use crate::state::table::Table;
 use crate::state::usage::{ReportPace, Usage, UsageReport};
-use crate::wire::error::ApiError;
 
 /// Block public access for AMIs, as the API spells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -213,27 +213,6 @@ impl State {
                 .launch_permissions
                 .iter()
                 .any(|grantee| grantee.is_all() || grantee.as_str() == self.account)
-    }
-
-    /// The image of that id, if it is there and the account's own.
-    pub(crate) fn own_image(&self, id: &str) -> Result<&Image, ApiError> {
-        if !is_resource_id(id, "ami-") {
-            return Err(ApiError::image_malformed(id));
-        }
-        if self.deregistered.contains(id) {
-            return Err(ApiError::new(
-                "InvalidAMIID.Unavailable",
-                format!("The AMI ID '{id}' is no longer available"),
-            ));
-        }
-        let image = self
-            .images
-            .get(id)
-            .ok_or_else(|| ApiError::image_not_found(&[id]))?;
-        if !self.owns(image) {
-            return Err(ApiError::image_not_yours(id));
-        }
-        Ok(image)
     }
 
     /// What holds encrypted data, if anything: the truth of the snapshots as well as the word of

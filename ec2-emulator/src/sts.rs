@@ -1,14 +1,12 @@
 //! STS: GetCallerIdentity, in the Query protocol.
 //! Source: STS API Reference, GetCallerIdentity; nobody needs a permission for it.
 
-use crate::engine::run::Caller;
+use crate::caller::Caller;
 use crate::state::State;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
+use crate::wire::service::STS_VERSION;
 use crate::wire::xml::Writer;
-
-/// The version of STS's API, which tells its calls from EC2's.
-pub(crate) const VERSION: &str = "2011-06-15";
 
 pub(crate) fn carry_out(
     state: &State,
@@ -19,7 +17,7 @@ pub(crate) fn carry_out(
     out: &mut Writer,
 ) -> Result<(), ApiError> {
     if action != "GetCallerIdentity" {
-        let message = format!("Could not find operation {action} for version {VERSION}");
+        let message = format!("Could not find operation {action} for version {STS_VERSION}");
         return Err(ApiError::new("InvalidAction", message));
     }
     params.finish_member()?;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::acts::{Act, ActError};
 use crate::state::State;
-use crate::state::image::{Image, ImageState};
+use crate::state::image::Image;
+use crate::state::image_state::ImageState;
 use crate::state::key::{Key, id_of};
 use crate::state::snapshot::Snapshot;
 use crate::state::watermark::Watermark;

@@ -1,12 +1,12 @@
 //! DescribeImageAttribute, ModifyImageAttribute, ResetImageAttribute.
 
-use crate::ec2::image_xml::write_product_codes;
+use crate::caller::Caller;
+use crate::ec2::answer::{succeeded, write_grantees, write_product_codes};
 use crate::ec2::launch_permission;
+use crate::ec2::named::{check_modifiable, own_image};
 use crate::ec2::permissions::{LAUNCH, PermissionChange};
-use crate::ec2::succeeded;
-use crate::engine::run::Caller;
 use crate::state::State;
-use crate::state::image::{Image, ImageState};
+use crate::state::image::Image;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
 use crate::wire::xml::Writer;
@@ -21,7 +21,7 @@ pub(crate) fn describe(
     let id = params.require("ImageId")?;
     let attribute = params.require("Attribute")?;
     let dry_run = params.finish()?;
-    let image = state.own_image(&id)?;
+    let image = own_image(state, &id)?;
     dry_run.permitted()?;
     match attribute.as_str() {
         "launchPermission" | "description" | "imdsSupport" | "productCodes" => {}
@@ -46,10 +46,7 @@ pub(crate) fn describe(
 fn write_attribute(w: &mut Writer, image: &Image, attribute: &str) {
     let value = match attribute {
         "launchPermission" => {
-            w.items("launchPermission", &image.launch_permissions, |w, g| {
-                w.text(g.kind().element(), g.as_str());
-            });
-            return;
+            return write_grantees(w, attribute, &image.launch_permissions);
         }
         "productCodes" => return write_product_codes(w, &image.product_codes),
         "description" => image.description.as_ref(),
@@ -89,7 +86,7 @@ pub(crate) fn modify(
     let id = params.require("ImageId")?;
     let change = take_change(params, caller)?;
     let dry_run = params.finish()?;
-    let image = state.own_image(&id)?;
+    let image = own_image(state, &id)?;
     dry_run.permitted()?;
     check_modifiable(image)?;
     let permissions = match &change {
@@ -133,7 +130,7 @@ pub(crate) fn reset(
             "Only launchPermission can be reset.",
         ));
     }
-    let image = state.own_image(&id)?;
+    let image = own_image(state, &id)?;
     dry_run.permitted()?;
     check_modifiable(image)?;
     if let Some(image) = state.images.get_mut(&id) {
@@ -141,22 +138,6 @@ pub(crate) fn reset(
     }
     succeeded(out);
     Ok(())
-}
-
-/// The code for `pending` and its text are recorded. For the other states only the code's
-/// description ("is not in a state from which you can […] modify attributes") is known.
-pub(crate) fn check_modifiable(image: &Image) -> Result<(), ApiError> {
-    if image.state == ImageState::Available {
-        return Ok(());
-    }
-    Err(ApiError::new(
-        "InvalidAMIID.Unavailable",
-        format!(
-            "The AMI ID '{}' is currently {} and may not be used for this operation",
-            image.image_id,
-            image.state.as_str()
-        ),
-    ))
 }
 
 fn take_change(params: &mut Params, caller: &Caller) -> Result<Change, ApiError> {

@@ -4,8 +4,9 @@
 
 use chrono::{DateTime, Months, Utc};
 
-use crate::ec2::{attributes, succeeded};
-use crate::engine::run::Caller;
+use crate::caller::Caller;
+use crate::ec2::answer::succeeded;
+use crate::ec2::named::{check_modifiable, own_image};
 use crate::state::State;
 use crate::state::image::{Image, timestamp, to_the_minute};
 use crate::wire::error::ApiError;
@@ -21,10 +22,10 @@ pub(crate) fn enable(
     let id = params.require("ImageId")?;
     let at = take_time(params)?;
     let dry_run = params.finish()?;
-    let image = state.own_image(&id)?;
+    let image = own_image(state, &id)?;
     dry_run.permitted()?;
     // Whether images that are not available can be deprecated is not documented.
-    attributes::check_modifiable(image)?;
+    check_modifiable(image)?;
     check_time(image, at)?;
     if let Some(image) = state.images.get_mut(&id) {
         image.deprecation_time = Some(to_the_minute(at));
@@ -42,9 +43,9 @@ pub(crate) fn disable(
 ) -> Result<(), ApiError> {
     let id = params.require("ImageId")?;
     let dry_run = params.finish()?;
-    let image = state.own_image(&id)?;
+    let image = own_image(state, &id)?;
     dry_run.permitted()?;
-    attributes::check_modifiable(image)?;
+    check_modifiable(image)?;
     if image.is_public() {
         // The User Guide: to cancel the deprecation of a public AMI, make it private first.
         let message = "The deprecation of a public image can’t be canceled.";

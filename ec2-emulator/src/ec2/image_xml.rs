@@ -1,9 +1,10 @@
 //! An image as DescribeImages shows it. Source: EC2 API model, `Image`.
 
-use crate::ec2::write_tags;
+use crate::ec2::answer::{write_product_codes, write_tags};
 use crate::state::State;
 use crate::state::block_device::BlockDevice;
-use crate::state::image::{Image, ImageState, timestamp};
+use crate::state::image::{Image, timestamp};
+use crate::state::image_state::ImageState;
 use crate::state::watermark::{ScanResults, Watermark};
 use crate::wire::xml::Writer;
 
@@ -73,16 +74,6 @@ fn write_volume(w: &mut Writer, device: &BlockDevice) {
     if let Some(encrypted) = device.encrypted {
         w.flag("encrypted", encrypted);
     }
-}
-
-/// A code that is empty is left out, so that only its type is there.
-pub(crate) fn write_product_codes(w: &mut Writer, codes: &[String]) {
-    w.items("productCodes", codes, |w, code| {
-        if !code.is_empty() {
-            w.text("productCode", code);
-        }
-        w.text("type", "marketplace");
-    });
 }
 
 fn write_watermark(w: &mut Writer, watermark: &Watermark) {

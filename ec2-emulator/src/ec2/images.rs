@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use crate::caller::Caller;
 use crate::ec2::image_filters::{check, holds};
 use crate::ec2::image_xml::write_image;
-use crate::engine::run::Caller;
 use crate::state::State;
-use crate::state::image::{Image, ImageState, is_resource_id};
+use crate::state::image::Image;
+use crate::state::image_state::ImageState;
+use crate::state::resource_id::is_resource_id;
 use crate::wire::error::ApiError;
 use crate::wire::filter::Filter;
 use crate::wire::page::Paging;

@@ -1,9 +1,11 @@
 //! EnableImage, DisableImage, DeregisterImage.
 
-use crate::ec2::succeeded;
-use crate::engine::run::Caller;
+use crate::caller::Caller;
+use crate::ec2::answer::succeeded;
+use crate::ec2::named::{in_the_wrong_state, own_image};
 use crate::state::State;
-use crate::state::image::{Image, ImageState};
+use crate::state::image::Image;
+use crate::state::image_state::ImageState;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
 use crate::wire::xml::Writer;
@@ -61,7 +63,7 @@ pub(crate) fn deregister_image(
 fn take_image<'a>(state: &'a mut State, params: &mut Params) -> Result<&'a mut Image, ApiError> {
     let id = params.require("ImageId")?;
     let dry_run = params.finish()?;
-    state.own_image(&id)?;
+    own_image(state, &id)?;
     dry_run.permitted()?;
     state
         .images
@@ -72,14 +74,7 @@ fn take_image<'a>(state: &'a mut State, params: &mut Params) -> Result<&'a mut I
 /// Between `available` and `disabled` only; being there already is a success.
 fn switch(image: &mut Image, to: ImageState) -> Result<(), ApiError> {
     if !matches!(image.state, ImageState::Available | ImageState::Disabled) {
-        return Err(ApiError::new(
-            "InvalidAMIID.Unavailable",
-            format!(
-                "The AMI ID '{}' is currently {} and may not be used for this operation",
-                image.image_id,
-                image.state.as_str()
-            ),
-        ));
+        return Err(in_the_wrong_state(image));
     }
     image.state = to;
     Ok(())

@@ -1,10 +1,10 @@
 //! DescribeSnapshotAttribute and ModifySnapshotAttribute.
 //! Source: API Reference of both; EBS User Guide, "Share an Amazon EBS snapshot".
 
-use crate::ec2::image_xml::write_product_codes;
+use crate::caller::Caller;
+use crate::ec2::answer::{succeeded, write_grantees, write_product_codes};
+use crate::ec2::named::own_snapshot;
 use crate::ec2::permissions::{CREATE_VOLUME, PermissionChange};
-use crate::ec2::{snapshots, succeeded};
-use crate::engine::run::Caller;
 use crate::state::State;
 use crate::state::grantee::Grantee;
 use crate::state::snapshot::Snapshot;
@@ -25,7 +25,7 @@ pub(crate) fn describe(
     let id = params.require("SnapshotId")?;
     let attribute = params.require("Attribute")?;
     let dry_run = params.finish()?;
-    let snapshot = snapshots::find(state, &id)?;
+    let snapshot = own_snapshot(state, &id)?;
     dry_run.permitted()?;
     if !matches!(
         attribute.as_str(),
@@ -39,10 +39,7 @@ pub(crate) fn describe(
         if attribute == "productCodes" {
             return write_product_codes(w, &snapshot.product_codes);
         }
-        let permissions = &snapshot.create_volume_permissions;
-        w.items("createVolumePermission", permissions, |w, grantee| {
-            w.text(grantee.kind().element(), grantee.as_str());
-        });
+        write_grantees(w, &attribute, &snapshot.create_volume_permissions);
     });
     Ok(())
 }
@@ -58,7 +55,7 @@ pub(crate) fn modify(
     let id = params.require("SnapshotId")?;
     let change = take_change(params, caller)?;
     let dry_run = params.finish()?;
-    let snapshot = snapshots::find(state, &id)?;
+    let snapshot = own_snapshot(state, &id)?;
     dry_run.permitted()?;
     CREATE_VOLUME.check_accounts(state, &change, &snapshot.create_volume_permissions)?;
     if !change.add.is_empty() {

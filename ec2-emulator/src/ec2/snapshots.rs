@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::ec2::write_tags;
-use crate::engine::run::Caller;
+use crate::caller::Caller;
+use crate::ec2::answer::write_tags;
+use crate::ec2::named::own_snapshot;
 use crate::state::State;
-use crate::state::image::is_resource_id;
 use crate::state::snapshot::Snapshot;
 use crate::wire::error::ApiError;
 use crate::wire::filter::Filter;
@@ -41,7 +41,7 @@ pub(crate) fn describe_snapshots(
         }
     }
     for id in &ids {
-        find(state, id)?;
+        own_snapshot(state, id)?;
     }
 
     let exact = filters
@@ -73,26 +73,6 @@ pub(crate) fn describe_snapshots(
     });
     out.optional("nextToken", next);
     Ok(())
-}
-
-/// The snapshot of that id, if it can be seen.
-pub(crate) fn find<'a>(state: &'a State, id: &str) -> Result<&'a Snapshot, ApiError> {
-    if !is_resource_id(id, "snap-") {
-        return Err(ApiError::new(
-            "InvalidSnapshotID.Malformed",
-            format!("Invalid id: \"{id}\""),
-        ));
-    }
-    state
-        .snapshots
-        .get(id)
-        .filter(|snapshot| snapshot.owner_id.as_deref() == Some(state.account()))
-        .ok_or_else(|| {
-            ApiError::new(
-                "InvalidSnapshot.NotFound",
-                format!("The snapshot '{id}' does not exist."),
-            )
-        })
 }
 
 fn holds(filter: &Filter, snapshot: &Snapshot) -> bool {

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::ec2::{snapshots, succeeded};
-use crate::engine::run::Caller;
+use crate::caller::Caller;
+use crate::ec2::answer::succeeded;
+use crate::ec2::named::own_snapshot;
 use crate::state::State;
-use crate::state::image::is_resource_id;
+use crate::state::resource_id::is_resource_id;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
 use crate::wire::xml::Writer;
@@ -178,7 +179,7 @@ fn tags_of<'a>(
         };
     }
     if id.starts_with("snap-") {
-        return Ok(Some(&snapshots::find(state, id)?.tags));
+        return Ok(Some(&own_snapshot(state, id)?.tags));
     }
     if !id.contains('-') {
         return Err(ApiError::new(

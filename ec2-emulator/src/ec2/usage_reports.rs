@@ -4,11 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ec2::write_tags;
-use crate::engine::run::Caller;
+use crate::caller::Caller;
+use crate::ec2::answer::write_tags;
+use crate::ec2::named::own_image;
 use crate::state::State;
 use crate::state::grantee::is_account;
-use crate::state::image::{is_resource_id, timestamp};
+use crate::state::image::timestamp;
+use crate::state::resource_id::is_resource_id;
 use crate::state::usage::{CoveredType, RESOURCE_TYPES, ReportState, Usage, UsageReport, now};
 use crate::wire::error::ApiError;
 use crate::wire::filter::Filter;
@@ -35,7 +37,7 @@ pub(crate) fn create(
     let token = take_token(params)?;
     let tags = take_tags(params)?;
     let dry_run = params.finish()?;
-    state.own_image(&image_id)?;
+    own_image(state, &image_id)?;
     dry_run.permitted()?;
     let request = token.map(|token| (token, fingerprint));
     if let Some((token, _)) = &request {

@@ -5,27 +5,19 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::call::Call;
+use crate::caller::Caller;
 use crate::ec2::{self, Action};
 use crate::kms;
 use crate::ssm;
-use crate::state::{Past, State};
+use crate::state::State;
+use crate::state::past::Past;
 use crate::sts;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
-use crate::wire::request::{Decoded, Service};
+use crate::wire::request::Decoded;
+use crate::wire::service::Service;
 use crate::wire::spoil::{self, Spoils};
 use crate::wire::xml::{Writer, Written};
-
-/// What an action needs to know beside its parameters.
-#[derive(Debug, Clone)]
-pub(crate) struct Caller {
-    /// The partition of the Region that the request was signed for.
-    pub(crate) partition: &'static str,
-    /// The Region that the request was signed for.
-    pub(crate) region: String,
-    /// No page is longer than this, however long it may be.
-    pub(crate) largest_page: Option<usize>,
-}
 
 /// The state as a read sees it.
 #[derive(Default)]

@@ -2,46 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, DurationRound, Months, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, Months, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::state::block_device::BlockDevice;
 use crate::state::grantee::Grantee;
 use crate::state::image_seed::ImageSeed;
+use crate::state::image_state::ImageState;
+use crate::state::resource_id::is_resource_id;
 use crate::state::snapshot::Snapshot;
 use crate::state::watermark::{ScanResults, Watermark};
-
-/// The states of the EC2 API model (`ImageState`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names are EC2's own")]
-pub enum ImageState {
-    Pending,
-    #[default]
-    Available,
-    Invalid,
-    Deregistered,
-    Transient,
-    Failed,
-    Error,
-    Disabled,
-}
-
-impl ImageState {
-    /// As answers spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Available => "available",
-            Self::Invalid => "invalid",
-            Self::Deregistered => "deregistered",
-            Self::Transient => "transient",
-            Self::Failed => "failed",
-            Self::Error => "error",
-            Self::Disabled => "disabled",
-        }
-    }
-}
 
 /// An image, with defaults for all but the id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -315,19 +285,47 @@ impl Image {
     }
 }
 
+impl TryFrom<ImageSeed> for Image {
+    type Error = String;
+
+    fn try_from(seed: ImageSeed) -> Result<Self, String> {
+        if !is_resource_id(&seed.image_id, "ami-") {
+            return Err(format!("`{}` is no image id", seed.image_id));
+        }
+        let digits = seed.image_id["ami-".len()..].to_owned();
+        Ok(Self {
+            name: seed.name.unwrap_or_else(|| format!("image-{digits}")),
+            description: seed.description,
+            state: seed.state,
+            owner_id: seed.owner_id,
+            creation_date: seed
+                .creation_date
+                .unwrap_or_else(|| Utc::now().trunc_subsecs(0)),
+            architecture: seed.architecture.unwrap_or_else(|| "x86_64".to_owned()),
+            tags: seed.tags,
+            block_devices: seed
+                .block_devices
+                .unwrap_or_else(|| vec![BlockDevice::ebs("/dev/xvda", &format!("snap-{digits}"))]),
+            product_codes: seed.product_codes,
+            launch_permissions: seed.launch_permissions,
+            imds_support: seed.imds_support,
+            deprecation_time: seed.deprecation_time,
+            deprecation_text: seed.deprecation_text,
+            source_image_id: seed.source_image_id,
+            watermarks: seed.watermarks,
+            scan_results: seed.scan_results,
+            root_device_type: seed.root_device_type,
+            root_device_name: seed.root_device_name,
+            last_launched_time: seed.last_launched_time,
+            snapshots: seed.snapshots,
+            image_id: seed.image_id,
+        })
+    }
+}
+
 /// The nearest minute, as EC2 rounds deprecation times.
 pub(crate) fn to_the_minute(at: DateTime<Utc>) -> DateTime<Utc> {
     at.duration_round(TimeDelta::minutes(1)).unwrap_or(at)
-}
-
-/// Whether a text is a prefix and 8 or 17 lower-case hexadecimal digits.
-pub(crate) fn is_resource_id(text: &str, prefix: &str) -> bool {
-    text.strip_prefix(prefix).is_some_and(|digits| {
-        matches!(digits.len(), 8 | 17)
-            && digits
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    })
 }
 
 /// As EC2 writes times: `2026-03-25T16:30:25.000Z`.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::state::epoch;
+use crate::state::partition::partition_of;
 
 /// Who made a key. AWS-managed keys open nothing to other accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -208,7 +209,7 @@ impl Key {
     /// Completes what it lacks.
     pub(crate) fn complete(&mut self, region: &str, account: &str) {
         if !self.arn.starts_with("arn:") {
-            let partition = crate::wire::signature::partition_of(region);
+            let partition = partition_of(region);
             self.arn = format!("arn:{partition}:kms:{region}:{account}:key/{}", self.arn);
         }
         if self.policies.is_empty() {
