@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::lag::Lag;
-use crate::rates::Buckets;
+use crate::rules::lag::Lag;
+use crate::rules::rates::Buckets;
 use crate::state::seed::Seed;
 use crate::tls::Tls;
 

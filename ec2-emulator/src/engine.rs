@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::call::Call;
-use crate::caller::Caller;
 use crate::config::Config;
 use crate::engine::reply::{Answer, Outcome, Reply};
 use crate::engine::run::{Run, View};
-use crate::faults::{Effect, Fate, Fault, Faults};
-use crate::gates::{Gates, Moment, Pass};
-use crate::lag::{BY_HAND, Lags};
-use crate::rates::{Throttle, limited_as};
+use crate::rules::call::Call;
+use crate::rules::faults::{Effect, Fate, Fault, Faults};
+use crate::rules::gates::{Gates, Moment, Pass};
+use crate::rules::lag::{BY_HAND, Lags};
+use crate::rules::rates::{Throttle, limited_as};
+use crate::rules::triggers::Triggers;
+use crate::services::caller::Caller;
 use crate::state::State;
 use crate::state::partition::partition_of;
-use crate::triggers::Triggers;
 use crate::wire::error::ApiError;
 use crate::wire::request::{Decoded, Request};
 use crate::wire::signature::{self, Scope};

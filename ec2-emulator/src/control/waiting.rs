@@ -6,11 +6,11 @@ use hyper::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::call::Call;
 use crate::control::asked::Asked;
 use crate::control::mistake::Mistake;
 use crate::engine::Engine;
-use crate::gates::{GateError, Gates, Pass};
+use crate::rules::call::Call;
+use crate::rules::gates::{GateError, Gates, Pass};
 
 /// How long a request waits that does not say so.
 const PATIENCE_MS: u64 = 10_000;

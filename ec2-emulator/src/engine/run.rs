@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::call::Call;
-use crate::caller::Caller;
-use crate::ec2::{self, Action};
-use crate::kms;
-use crate::ssm;
+use crate::rules::call::Call;
+use crate::services::caller::Caller;
+use crate::services::ec2::{self, Action};
+use crate::services::kms;
+use crate::services::ssm;
+use crate::services::sts;
 use crate::state::State;
 use crate::state::past::Past;
-use crate::sts;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
 use crate::wire::request::Decoded;

@@ -1,10 +1,10 @@
 //! DescribeImageAttribute, ModifyImageAttribute, ResetImageAttribute.
 
-use crate::caller::Caller;
-use crate::ec2::answer::{succeeded, write_grantees, write_product_codes};
-use crate::ec2::launch_permission;
-use crate::ec2::named::{check_modifiable, own_image};
-use crate::ec2::permissions::{LAUNCH, PermissionChange};
+use crate::services::caller::Caller;
+use crate::services::ec2::answer::{succeeded, write_grantees, write_product_codes};
+use crate::services::ec2::launch_permission;
+use crate::services::ec2::named::{check_modifiable, own_image};
+use crate::services::ec2::permissions::{LAUNCH, PermissionChange};
 use crate::state::State;
 use crate::state::image::Image;
 use crate::wire::error::ApiError;

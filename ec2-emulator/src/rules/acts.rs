@@ -1,7 +1,5 @@
 //! What people do by hand while something runs: changes that are no calls and that nothing refuses.
 
-mod carry_out;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
@@ -15,8 +13,6 @@ use crate::state::parameter::Parameter;
 use crate::state::seed::Seed;
 use crate::state::usage::ReportState;
 use crate::state::watermark::ScanResults;
-
-pub(crate) use carry_out::carry_out;
 
 /// One change by hand.
 #[derive(Debug, Clone, Serialize, Deserialize)]

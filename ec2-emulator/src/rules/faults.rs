@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 pub use kind::FaultKind;
 
-use crate::call::Call;
-use crate::matching::CallMatch;
+use crate::rules::call::Call;
+use crate::rules::matching::CallMatch;
 use crate::state::State;
 use crate::state::past::Past;
 use crate::wire::error::{ApiError, default_message, status_of};

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::caller::Caller;
+use crate::services::caller::Caller;
 use crate::state::key::{Key, KeyGrant, KeyState};
 use crate::state::{State, epoch};
 use crate::wire::error::ApiError;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::ec2;
+use crate::services::ec2;
 
 /// One request, as it came over the wire, and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

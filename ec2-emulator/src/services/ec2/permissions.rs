@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::caller::Caller;
+use crate::services::caller::Caller;
 use crate::state::State;
 use crate::state::grantee::{Grantee, GranteeKind};
 use crate::wire::error::ApiError;

@@ -4,9 +4,9 @@
 
 use chrono::{DateTime, Months, Utc};
 
-use crate::caller::Caller;
-use crate::ec2::answer::succeeded;
-use crate::ec2::named::{check_modifiable, own_image};
+use crate::services::caller::Caller;
+use crate::services::ec2::answer::succeeded;
+use crate::services::ec2::named::{check_modifiable, own_image};
 use crate::state::State;
 use crate::state::image::{Image, timestamp, to_the_minute};
 use crate::wire::error::ApiError;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use crate::caller::Caller;
-use crate::ec2::image_filters::{check, holds};
-use crate::ec2::image_xml::write_image;
+use crate::services::caller::Caller;
+use crate::services::ec2::image_filters::{check, holds};
+use crate::services::ec2::image_xml::write_image;
 use crate::state::State;
 use crate::state::image::Image;
 use crate::state::image_state::ImageState;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::caller::Caller;
-use crate::ec2::answer::write_tags;
-use crate::ec2::named::own_snapshot;
+use crate::services::caller::Caller;
+use crate::services::ec2::answer::write_tags;
+use crate::services::ec2::named::own_snapshot;
 use crate::state::State;
 use crate::state::snapshot::Snapshot;
 use crate::wire::error::ApiError;

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::caller::Caller;
-use crate::ec2::answer::write_tags;
-use crate::ec2::named::own_image;
+use crate::services::caller::Caller;
+use crate::services::ec2::answer::write_tags;
+use crate::services::ec2::named::own_image;
 use crate::state::State;
 use crate::state::grantee::is_account;
 use crate::state::image::timestamp;

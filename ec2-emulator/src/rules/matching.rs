@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::Call;
+use crate::rules::call::Call;
 use crate::wire::filter::Pattern;
 
 /// Chooses calls by action, parameters and sender. Unless it says otherwise, it chooses one.

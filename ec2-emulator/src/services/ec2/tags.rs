@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::caller::Caller;
-use crate::ec2::answer::succeeded;
-use crate::ec2::named::own_snapshot;
+use crate::services::caller::Caller;
+use crate::services::ec2::answer::succeeded;
+use crate::services::ec2::named::own_snapshot;
 use crate::state::State;
 use crate::state::resource_id::is_resource_id;
 use crate::wire::error::ApiError;

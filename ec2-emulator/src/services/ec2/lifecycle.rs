@@ -1,8 +1,8 @@
 //! EnableImage, DisableImage, DeregisterImage.
 
-use crate::caller::Caller;
-use crate::ec2::answer::succeeded;
-use crate::ec2::named::{in_the_wrong_state, own_image};
+use crate::services::caller::Caller;
+use crate::services::ec2::answer::succeeded;
+use crate::services::ec2::named::{in_the_wrong_state, own_image};
 use crate::state::State;
 use crate::state::image::Image;
 use crate::state::image_state::ImageState;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::ec2::permissions::{LAUNCH, PermissionChange};
+use crate::services::ec2::permissions::{LAUNCH, PermissionChange};
 use crate::state::grantee::Grantee;
 use crate::state::image::Image;
 use crate::state::{BlockPublicAccess, State};

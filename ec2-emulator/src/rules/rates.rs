@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::Call;
+use crate::rules::call::Call;
 
 /// The buckets of an emulator, and which actions take from which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Block public access for AMIs. Here it changes at once; the real setting takes up to ten minutes.
 //! Source: EC2 User Guide, "Block public access to your AMIs".
 
-use crate::caller::Caller;
+use crate::services::caller::Caller;
 use crate::state::{BlockPublicAccess, State};
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;

@@ -1,7 +1,7 @@
 //! STS: GetCallerIdentity, in the Query protocol.
 //! Source: STS API Reference, GetCallerIdentity; nobody needs a permission for it.
 
-use crate::caller::Caller;
+use crate::services::caller::Caller;
 use crate::state::State;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;

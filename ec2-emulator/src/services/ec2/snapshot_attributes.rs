@@ -1,10 +1,10 @@
 //! DescribeSnapshotAttribute and ModifySnapshotAttribute.
 //! Source: API Reference of both; EBS User Guide, "Share an Amazon EBS snapshot".
 
-use crate::caller::Caller;
-use crate::ec2::answer::{succeeded, write_grantees, write_product_codes};
-use crate::ec2::named::own_snapshot;
-use crate::ec2::permissions::{CREATE_VOLUME, PermissionChange};
+use crate::services::caller::Caller;
+use crate::services::ec2::answer::{succeeded, write_grantees, write_product_codes};
+use crate::services::ec2::named::own_snapshot;
+use crate::services::ec2::permissions::{CREATE_VOLUME, PermissionChange};
 use crate::state::State;
 use crate::state::grantee::Grantee;
 use crate::state::snapshot::Snapshot;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
-use crate::call::Call;
-use crate::matching::CallMatch;
+use crate::rules::call::Call;
+use crate::rules::matching::CallMatch;
 
 /// When a gate holds a call, or a trigger acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

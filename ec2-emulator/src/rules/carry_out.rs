@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::acts::{Act, ActError};
+use crate::rules::acts::{Act, ActError};
 use crate::state::State;
 use crate::state::image::Image;
 use crate::state::image_state::ImageState;

@@ -16,7 +16,7 @@ mod snapshots;
 mod tags;
 mod usage_reports;
 
-use crate::caller::Caller;
+use crate::services::caller::Caller;
 use crate::state::State;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::caller::Caller;
+use crate::services::caller::Caller;
 use crate::state::parameter::{Parameter, ParameterType};
 use crate::state::{State, epoch};
 use crate::wire::error::ApiError;

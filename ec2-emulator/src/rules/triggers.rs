@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::acts::{self, Act};
-use crate::call::Call;
-use crate::gates::Moment;
-use crate::matching::CallMatch;
+use crate::rules::acts::Act;
+use crate::rules::call::Call;
+use crate::rules::carry_out::carry_out;
+use crate::rules::gates::Moment;
+use crate::rules::matching::CallMatch;
 use crate::state::State;
 
 /// A rule: at which calls something changes, and what.
@@ -79,7 +80,7 @@ impl Triggers {
             if trigger.at != at || !trigger.on.fits(call) || !trigger.on.take() {
                 continue;
             }
-            if let Err(error) = acts::carry_out(state, trigger.acts.clone()) {
+            if let Err(error) = carry_out(state, trigger.acts.clone()) {
                 self.failed.push(format!("{}: {error}", call.action));
             }
         }
