@@ -28,7 +28,7 @@
 //!
 //! README.md lists what it can do, with the JSON that other processes send.
 //!
-//! Code map. Imports go downwards only, and never in a circle; start to read where you like.
+//! Code map, in reading order. Imports go downwards only, and never in a circle.
 //!
 //! ```text
 //! main         the emulator as a process
@@ -85,7 +85,7 @@ pub use rules::matching::CallMatch;
 pub use rules::rates::Buckets;
 pub use rules::triggers::Trigger;
 pub use state::block_device::BlockDevice;
-pub use state::grantee::Grantee;
+pub use state::grantee::{Grantee, NotAGrantee};
 pub use state::image::Image;
 pub use state::image_state::ImageState;
 pub use state::key::{Key, KeyGrant, KeyManager, KeyState};
@@ -98,3 +98,5 @@ pub use state::usage::{CoveredType, ReportPace, ReportState, Usage, UsageReport}
 pub use state::watermark::{ScanResults, Watermark};
 pub use state::{BlockPublicAccess, State};
 pub use tls::Tls;
+#[cfg(feature = "tls")]
+pub use tls::TlsError;

@@ -9,7 +9,7 @@ use crate::state::block_device::BlockDevice;
 use crate::state::grantee::Grantee;
 use crate::state::image_seed::ImageSeed;
 use crate::state::image_state::ImageState;
-use crate::state::resource_id::is_resource_id;
+use crate::state::resource_id::{NotAnImageId, digits_of};
 use crate::state::snapshot::Snapshot;
 use crate::state::watermark::{ScanResults, Watermark};
 
@@ -86,7 +86,7 @@ impl Image {
             image_id: image_id.into(),
             ..ImageSeed::default()
         };
-        Self::try_from(seed).unwrap_or_else(|message| panic!("{message}"))
+        Self::try_from(seed).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Adds a tag.
@@ -227,9 +227,7 @@ impl Image {
     ///
     /// When it is no grantee.
     pub fn granted(mut self, grantee: &str) -> Self {
-        let grantee = grantee
-            .parse()
-            .unwrap_or_else(|message: String| panic!("{message}"));
+        let grantee: Grantee = grantee.parse().unwrap_or_else(|error| panic!("{error}"));
         self.launch_permissions.insert(grantee);
         self
     }
@@ -286,15 +284,17 @@ impl Image {
 }
 
 impl TryFrom<ImageSeed> for Image {
-    type Error = String;
+    type Error = NotAnImageId;
 
-    fn try_from(seed: ImageSeed) -> Result<Self, String> {
-        if !is_resource_id(&seed.image_id, "ami-") {
-            return Err(format!("`{}` is no image id", seed.image_id));
-        }
-        let digits = seed.image_id["ami-".len()..].to_owned();
+    fn try_from(seed: ImageSeed) -> Result<Self, NotAnImageId> {
+        let Some(digits) = digits_of(&seed.image_id, "ami-") else {
+            return Err(NotAnImageId(seed.image_id));
+        };
+        let snapshot_id = format!("snap-{digits}");
+        let usual_devices = || vec![BlockDevice::ebs("/dev/xvda", &snapshot_id)];
+        let usual_name = || format!("image-{digits}");
         Ok(Self {
-            name: seed.name.unwrap_or_else(|| format!("image-{digits}")),
+            name: seed.name.unwrap_or_else(usual_name),
             description: seed.description,
             state: seed.state,
             owner_id: seed.owner_id,
@@ -303,9 +303,7 @@ impl TryFrom<ImageSeed> for Image {
                 .unwrap_or_else(|| Utc::now().trunc_subsecs(0)),
             architecture: seed.architecture.unwrap_or_else(|| "x86_64".to_owned()),
             tags: seed.tags,
-            block_devices: seed
-                .block_devices
-                .unwrap_or_else(|| vec![BlockDevice::ebs("/dev/xvda", &format!("snap-{digits}"))]),
+            block_devices: seed.block_devices.unwrap_or_else(usual_devices),
             product_codes: seed.product_codes,
             launch_permissions: seed.launch_permissions,
             imds_support: seed.imds_support,
