@@ -172,17 +172,6 @@ impl Emulator {
         self.edit(|state| carry_out(state, vec![act]))
     }
 
-    /// Changes how long every answer takes at least.
-    pub fn set_latency(&self, latency: Duration) {
-        self.engine.with(|inner| inner.latency = latency);
-    }
-
-    /// Changes how many results a page holds at most; none: as many as were asked for.
-    pub fn set_largest_page(&self, most: Option<usize>) {
-        let most = most.map(|size| size.max(1));
-        self.engine.with(|inner| inner.largest_page = most);
-    }
-
     /// Has reads lag behind writes from now on; none: no longer.
     pub fn set_lags(&self, lags: impl IntoIterator<Item = Lag>) {
         let lags = lags.into_iter().collect();

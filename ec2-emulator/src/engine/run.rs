@@ -15,7 +15,7 @@ use crate::state::past::Past;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
 use crate::wire::request::Decoded;
-use crate::wire::service::Service;
+use crate::wire::service::{EC2_VERSION, Service};
 use crate::wire::spoil::{self, Spoils};
 use crate::wire::xml::{Writer, Written};
 
@@ -115,7 +115,7 @@ impl Run<'_> {
         spoils: &Spoils,
     ) -> Result<Written, ApiError> {
         let action = ec2::find(&self.call.action).ok_or_else(|| self.invalid_action())?;
-        if self.decoded.version.as_deref() != Some("2016-11-15") {
+        if self.decoded.version.as_deref() != Some(EC2_VERSION) {
             let text = "The specified API version does not exist.";
             return Err(ApiError::new("NoSuchVersion", text));
         }

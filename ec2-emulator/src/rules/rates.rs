@@ -40,7 +40,7 @@ const SNAPSHOTS_UNFILTERED: &str = "DescribeSnapshots, unfiltered and unpaginate
 /// Name, capacity, refill a second.
 /// Source: EC2 Developer Guide, "Request throttling for the Amazon EC2 API"; KMS Developer Guide,
 /// "Request quotas" (a second's worth is taken for the capacity).
-const PUBLISHED: [(&str, u32, f64); 28] = [
+const PUBLISHED_LIMITS: [(&str, u32, f64); 28] = [
     ("ModifyImageAttribute", 100, 5.0),
     ("ModifySnapshotAttribute", 100, 5.0),
     ("DeregisterImage", 100, 5.0),
@@ -92,7 +92,7 @@ impl Buckets {
     /// quoted in 2022).
     pub fn published() -> Self {
         let mut buckets = Self::none();
-        for (action, capacity, per_second) in PUBLISHED {
+        for (action, capacity, per_second) in PUBLISHED_LIMITS {
             buckets = buckets.action(action, capacity, per_second);
         }
         let reads = ["GetParameter", "GetParameters", "GetParametersByPath"];

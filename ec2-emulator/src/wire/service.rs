@@ -1,5 +1,8 @@
 //! The services, and the marks that tell their requests apart.
 
+/// The version of EC2's API.
+pub(crate) const EC2_VERSION: &str = "2016-11-15";
+
 /// The version of STS's API, which tells its calls from EC2's.
 pub(crate) const STS_VERSION: &str = "2011-06-15";
 

@@ -11,6 +11,9 @@ use crate::wire::error::ApiError;
 use crate::wire::query::Params;
 use crate::wire::xml::Writer;
 
+/// What the API model of CreateImage says.
+const DESCRIPTION_CHARACTERS_MAX: usize = 255;
+
 /// Source: API Reference, DescribeImageAttribute. Only the owner may ask.
 pub(crate) fn describe(
     state: &State,
@@ -195,15 +198,18 @@ fn take_change(params: &mut Params, caller: &Caller) -> Result<Change, ApiError>
     }
 }
 
-/// At most 255 characters (what CreateImage's model says) of ASCII (real refusals are known). What
-/// EC2 does with an empty description is not known: refused here, so that nobody relies on it.
+/// ASCII only: real refusals are known. What EC2 does with an empty description is not known:
+/// refused here, so that nobody relies on it.
 fn description(text: String) -> Result<Change, ApiError> {
-    let refuse = |why| Err(ApiError::invalid_value("description", &text, why));
+    let refuse = |why: &str| Err(ApiError::invalid_value("description", &text, why));
     if !text.is_ascii() {
         return refuse("Character sets beyond ASCII are not supported.");
     }
-    if text.len() > 255 {
-        return refuse("The description may hold at most 255 characters.");
+    if text.len() > DESCRIPTION_CHARACTERS_MAX {
+        let most = DESCRIPTION_CHARACTERS_MAX;
+        return refuse(&format!(
+            "The description may hold at most {most} characters."
+        ));
     }
     if text.is_empty() {
         return refuse("The description may not be empty.");

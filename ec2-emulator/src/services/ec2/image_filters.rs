@@ -5,7 +5,7 @@ use crate::state::image::{Image, timestamp};
 use crate::wire::error::ApiError;
 use crate::wire::filter::Filter;
 
-const KNOWN: [&str; 16] = [
+const FILTER_NAMES: [&str; 16] = [
     "architecture",
     "block-device-mapping.encrypted",
     "block-device-mapping.snapshot-id",
@@ -26,7 +26,7 @@ const KNOWN: [&str; 16] = [
 
 pub(crate) fn check(filter: &Filter) -> Result<(), ApiError> {
     let name = filter.name.as_str();
-    if KNOWN.contains(&name) || name.starts_with("tag:") {
+    if FILTER_NAMES.contains(&name) || name.starts_with("tag:") {
         return Ok(());
     }
     Err(filter.unknown())

@@ -14,7 +14,7 @@ use crate::wire::xml::Writer;
 
 /// API Reference, ModifySnapshotAttribute: "up to 500 modifications to a snapshot in a single
 /// operation".
-const MOST_MODIFICATIONS: usize = 500;
+const MODIFICATIONS_PER_CALL_MAX: usize = 500;
 
 pub(crate) fn describe(
     state: &State,
@@ -88,8 +88,9 @@ fn take_change(params: &mut Params, caller: &Caller) -> Result<PermissionChange,
         ));
     }
     let count = change.add.len() + change.remove.len();
-    if count > MOST_MODIFICATIONS {
-        let message = format!("{count} modifications, and at most {MOST_MODIFICATIONS} at once.");
+    if count > MODIFICATIONS_PER_CALL_MAX {
+        let message =
+            format!("{count} modifications, and at most {MODIFICATIONS_PER_CALL_MAX} at once.");
         return Err(ApiError::new("InvalidParameterValue", message));
     }
     Ok(change)

@@ -12,10 +12,10 @@ use crate::wire::error::ApiError;
 use crate::wire::query::Params;
 use crate::wire::xml::Writer;
 
-const MOST_RESOURCES: usize = 1000;
-const MOST_TAGS: usize = 50;
-const LONGEST_KEY: usize = 128;
-const LONGEST_VALUE: usize = 256;
+const RESOURCES_PER_CALL_MAX: usize = 1000;
+const TAGS_PER_RESOURCE_MAX: usize = 50;
+const KEY_CHARACTERS_MAX: usize = 128;
+const VALUE_CHARACTERS_MAX: usize = 256;
 
 pub(crate) fn create_tags(
     state: &mut State,
@@ -27,12 +27,12 @@ pub(crate) fn create_tags(
     let mut tags = BTreeMap::new();
     for (key, value) in take_tags(params)? {
         let value = value.unwrap_or_default();
-        if key.chars().count() > LONGEST_KEY || value.chars().count() > LONGEST_VALUE {
-            return Err(ApiError::invalid_value(
-                "Tag",
-                &key,
-                "A key may hold 128 characters, a value 256.",
-            ));
+        if key.chars().count() > KEY_CHARACTERS_MAX || value.chars().count() > VALUE_CHARACTERS_MAX
+        {
+            let why = format!(
+                "A key may hold {KEY_CHARACTERS_MAX} characters, a value {VALUE_CHARACTERS_MAX}."
+            );
+            return Err(ApiError::invalid_value("Tag", &key, &why));
         }
         if tags.insert(key.clone(), value).is_some() {
             return Err(ApiError::invalid_value(
@@ -50,10 +50,10 @@ pub(crate) fn create_tags(
     for id in &ids {
         let mut after = tags_of(state, id)?.cloned().unwrap_or_default();
         after.extend(tags.clone());
-        if after.keys().filter(|key| !is_reserved(key)).count() > MOST_TAGS {
+        if after.keys().filter(|key| !is_reserved(key)).count() > TAGS_PER_RESOURCE_MAX {
             return Err(ApiError::new(
                 "TagLimitExceeded",
-                format!("{id} would have more than {MOST_TAGS} tags"),
+                format!("{id} would have more than {TAGS_PER_RESOURCE_MAX} tags"),
             ));
         }
     }
@@ -98,10 +98,10 @@ fn take_resources(params: &mut Params) -> Result<Vec<String>, ApiError> {
     if ids.is_empty() {
         return Err(ApiError::missing_parameter("ResourceId"));
     }
-    if ids.len() > MOST_RESOURCES {
+    if ids.len() > RESOURCES_PER_CALL_MAX {
         return Err(ApiError::new(
             "InvalidParameterValue",
-            format!("At most {MOST_RESOURCES} resources can be tagged at once"),
+            format!("At most {RESOURCES_PER_CALL_MAX} resources can be tagged at once"),
         ));
     }
     Ok(ids)
@@ -128,21 +128,23 @@ fn take_tags(params: &mut Params) -> Result<Vec<(String, Option<String>)>, ApiEr
 /// Tags that EC2 shows to everybody the image is shared with.
 /// Source: EC2 User Guide, "Tag your Amazon EC2 resources" (sharing tags): images only, and only
 /// their owner creates, changes and deletes them. The codes are not confirmed.
-const SHARED: &str = "ec2:SharedTag/";
+const SHARED_TAG_PREFIX: &str = "ec2:SharedTag/";
 
 fn check_shared<'a>(
     state: &State,
     ids: &[String],
     keys: impl Iterator<Item = &'a String>,
 ) -> Result<(), ApiError> {
-    let mut shared = keys.filter(|key| key.starts_with(SHARED)).peekable();
+    let mut shared = keys
+        .filter(|key| key.starts_with(SHARED_TAG_PREFIX))
+        .peekable();
     let Some(first) = shared.peek().map(|key| (*key).clone()) else {
         return Ok(());
     };
-    if shared.any(|key| key == SHARED) {
+    if shared.any(|key| key == SHARED_TAG_PREFIX) {
         return Err(ApiError::invalid_value(
             "Tag",
-            SHARED,
+            SHARED_TAG_PREFIX,
             "The key has no name.",
         ));
     }

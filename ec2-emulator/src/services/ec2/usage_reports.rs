@@ -18,11 +18,11 @@ use crate::wire::page::Paging;
 use crate::wire::query::Params;
 use crate::wire::xml::Writer;
 
-/// Most reports of an account in a Region, pending ones and others.
-const MOST_REPORTS: usize = 2000;
-/// Most ids of images, reports or accounts in a call.
-const MOST_IDS: usize = 200;
-const LONGEST_TOKEN: usize = 128;
+/// Of an account in a Region, pending ones and others.
+const REPORTS_MAX: usize = 2000;
+/// Ids of images, reports or accounts.
+const IDS_PER_CALL_MAX: usize = 200;
+const TOKEN_CHARACTERS_MAX: usize = 128;
 
 pub(crate) fn create(
     state: &mut State,
@@ -104,8 +104,8 @@ fn check_quotas(state: &State, image_id: &str) -> Result<(), ApiError> {
         let message = format!("A usage report of {image_id} is pending already.");
         return Err(ApiError::new("ResourceLimitExceeded", message));
     }
-    if state.present_reports().count() >= MOST_REPORTS {
-        let message = format!("There are {MOST_REPORTS} usage reports already.");
+    if state.present_reports().count() >= REPORTS_MAX {
+        let message = format!("There are {REPORTS_MAX} usage reports already.");
         return Err(ApiError::new("ResourceLimitExceeded", message));
     }
     Ok(())
@@ -176,9 +176,9 @@ fn take_accounts(params: &mut Params) -> Result<BTreeSet<String>, ApiError> {
 fn take_token(params: &mut Params) -> Result<Option<String>, ApiError> {
     let token = params.take("ClientToken").filter(|token| !token.is_empty());
     match token {
-        Some(token) if token.len() > LONGEST_TOKEN => {
-            let why = "At most 128 characters.";
-            Err(ApiError::invalid_value("ClientToken", &token, why))
+        Some(token) if token.len() > TOKEN_CHARACTERS_MAX => {
+            let why = format!("At most {TOKEN_CHARACTERS_MAX} characters.");
+            Err(ApiError::invalid_value("ClientToken", &token, &why))
         }
         token => Ok(token),
     }
@@ -203,8 +203,8 @@ fn take_tags(params: &mut Params) -> Result<BTreeMap<String, String>, ApiError> 
 }
 
 fn check_count(name: &str, ids: &[String]) -> Result<(), ApiError> {
-    if ids.len() > MOST_IDS {
-        let message = format!("At most {MOST_IDS} values of {name} are possible.");
+    if ids.len() > IDS_PER_CALL_MAX {
+        let message = format!("At most {IDS_PER_CALL_MAX} values of {name} are possible.");
         return Err(ApiError::new("InvalidParameterValue", message));
     }
     Ok(())
