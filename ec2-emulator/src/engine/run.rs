@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::rules::call::Call;
 use crate::services::caller::Caller;
+use crate::services::ec2::query::Query;
 use crate::services::ec2::{self, Action};
 use crate::services::kms;
 use crate::services::ssm;
@@ -119,7 +120,10 @@ impl Run<'_> {
             let text = "The specified API version does not exist.";
             return Err(ApiError::new("NoSuchVersion", text));
         }
-        let mut params = Params::from(self.call.params.clone());
+        let mut query = Query {
+            caller: &self.caller,
+            params: Params::from(self.call.params.clone()),
+        };
         let mut out = Writer::new(spoils);
         let mut result = Ok(());
         let name = format!("{}Response", self.call.action);
@@ -127,10 +131,8 @@ impl Run<'_> {
         out.element_with(&name, namespace, |w| {
             w.text("requestId", self.request_id);
             result = match action {
-                Action::Read(read) => {
-                    view.look(state, |state| read(state, &self.caller, &mut params, w))
-                }
-                Action::Write(write) => write(state, &self.caller, &mut params, w),
+                Action::Read(read) => view.look(state, |state| read(state, &mut query, w)),
+                Action::Write(write) => write(state, &mut query, w),
             };
         });
         result.map(|()| out.finish())

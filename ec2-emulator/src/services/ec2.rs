@@ -8,22 +8,22 @@ mod image_xml;
 mod images;
 mod launch_permission;
 mod lifecycle;
+mod listing;
 mod named;
 mod permissions;
 mod public_access;
+pub(crate) mod query;
 mod snapshot_attributes;
 mod snapshots;
 mod tags;
 mod usage_reports;
 
-use crate::services::caller::Caller;
+use crate::services::ec2::query::{Done, Query};
 use crate::state::State;
-use crate::wire::error::ApiError;
-use crate::wire::query::Params;
 use crate::wire::xml::Writer;
 
-type Read = fn(&State, &Caller, &mut Params, &mut Writer) -> Result<(), ApiError>;
-type Write = fn(&mut State, &Caller, &mut Params, &mut Writer) -> Result<(), ApiError>;
+type Read = fn(&State, &mut Query, &mut Writer) -> Done;
+type Write = fn(&mut State, &mut Query, &mut Writer) -> Done;
 
 /// An action either reads or may change the state.
 #[derive(Clone, Copy)]

@@ -5,6 +5,7 @@ use crate::services::ec2::answer::{succeeded, write_grantees, write_product_code
 use crate::services::ec2::launch_permission;
 use crate::services::ec2::named::{check_modifiable, own_image};
 use crate::services::ec2::permissions::{LAUNCH, PermissionChange};
+use crate::services::ec2::query::{Done, Query};
 use crate::state::State;
 use crate::state::image::Image;
 use crate::wire::error::ApiError;
@@ -15,12 +16,8 @@ use crate::wire::xml::Writer;
 const DESCRIPTION_CHARACTERS_MAX: usize = 255;
 
 /// Source: API Reference, DescribeImageAttribute. Only the owner may ask.
-pub(crate) fn describe(
-    state: &State,
-    _: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn describe(state: &State, query: &mut Query, out: &mut Writer) -> Done {
+    let params = &mut query.params;
     let id = params.require("ImageId")?;
     let attribute = params.require("Attribute")?;
     let dry_run = params.finish()?;
@@ -80,12 +77,8 @@ impl Change {
 /// Refusals come in this order: what the request alone shows, the image's existence and owner, the
 /// end of a dry run, the image's state, and what forbids making it public. Nothing is changed
 /// unless everything is.
-pub(crate) fn modify(
-    state: &mut State,
-    caller: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn modify(state: &mut State, query: &mut Query, out: &mut Writer) -> Done {
+    let Query { caller, params } = query;
     let id = params.require("ImageId")?;
     let change = take_change(params, caller)?;
     let dry_run = params.finish()?;
@@ -117,12 +110,8 @@ pub(crate) fn modify(
 
 /// Source: API Reference, ResetImageAttribute; EC2 User Guide, "Share an AMI with specific AWS
 /// accounts": it removes all explicit and public launch permissions.
-pub(crate) fn reset(
-    state: &mut State,
-    _: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn reset(state: &mut State, query: &mut Query, out: &mut Writer) -> Done {
+    let params = &mut query.params;
     let id = params.require("ImageId")?;
     let attribute = params.require("Attribute")?;
     let dry_run = params.finish()?;

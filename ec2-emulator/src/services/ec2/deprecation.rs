@@ -4,21 +4,17 @@
 
 use chrono::{DateTime, Months, Utc};
 
-use crate::services::caller::Caller;
 use crate::services::ec2::answer::succeeded;
-use crate::services::ec2::named::{check_modifiable, own_image};
+use crate::services::ec2::named::{check_modifiable, own_image, take_image};
+use crate::services::ec2::query::{Done, Query};
 use crate::state::State;
 use crate::state::image::{Image, timestamp, to_the_minute};
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
 use crate::wire::xml::Writer;
 
-pub(crate) fn enable(
-    state: &mut State,
-    _: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn enable(state: &mut State, query: &mut Query, out: &mut Writer) -> Done {
+    let params = &mut query.params;
     let id = params.require("ImageId")?;
     let at = take_time(params)?;
     let dry_run = params.finish()?;
@@ -35,26 +31,16 @@ pub(crate) fn enable(
     Ok(())
 }
 
-pub(crate) fn disable(
-    state: &mut State,
-    _: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
-    let id = params.require("ImageId")?;
-    let dry_run = params.finish()?;
-    let image = own_image(state, &id)?;
-    dry_run.permitted()?;
+pub(crate) fn disable(state: &mut State, query: &mut Query, out: &mut Writer) -> Done {
+    let image = take_image(state, &mut query.params)?;
     check_modifiable(image)?;
     if image.is_public() {
         // The User Guide: to cancel the deprecation of a public AMI, make it private first.
         let message = "The deprecation of a public image can’t be canceled.";
         return Err(ApiError::new("OperationNotPermitted", message));
     }
-    if let Some(image) = state.images.get_mut(&id) {
-        image.deprecation_time = None;
-        image.deprecation_text = None;
-    }
+    image.deprecation_time = None;
+    image.deprecation_text = None;
     succeeded(out);
     Ok(())
 }

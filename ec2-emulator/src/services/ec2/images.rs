@@ -1,11 +1,9 @@
 //! DescribeImages.
 
-use std::collections::BTreeSet;
-use std::ops::Bound;
-
-use crate::services::caller::Caller;
 use crate::services::ec2::image_filters::{check, holds};
 use crate::services::ec2::image_xml::write_image;
+use crate::services::ec2::listing::Listing;
+use crate::services::ec2::query::{Done, Query};
 use crate::state::State;
 use crate::state::image::Image;
 use crate::state::image_state::ImageState;
@@ -13,17 +11,12 @@ use crate::state::resource_id::is_resource_id;
 use crate::wire::error::ApiError;
 use crate::wire::filter::Filter;
 use crate::wire::page::Paging;
-use crate::wire::query::Params;
 use crate::wire::xml::Writer;
 
 /// Source: API Reference, DescribeImages. The order of images is unspecified there; here it is
 /// descending by id, so that a client that relies on another order is found out.
-pub(crate) fn describe_images(
-    state: &State,
-    caller: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn describe_images(state: &State, query: &mut Query, out: &mut Writer) -> Done {
+    let Query { caller, params } = query;
     let paging = Paging::take(params, caller.largest_page)?;
     let ids = params.take_list("ImageId")?;
     let owners = params.take_list("Owner")?;
@@ -33,15 +26,16 @@ pub(crate) fn describe_images(
     params.take_bool("IncludeDeprecated")?; // An owner sees deprecated images anyway.
     params.finish()?.permitted()?;
 
-    if !ids.is_empty() && paging.is_asked_for() {
-        return Err(ApiError::invalid_combination(
-            "The parameter imagesSet cannot be used with the parameter maxResults",
-        ));
-    }
-    for filter in &filters {
+    let listing = Listing {
+        ids,
+        filters,
+        paging,
+    };
+    listing.check_paging("imagesSet")?;
+    for filter in &listing.filters {
         check(filter)?;
     }
-    let named = named_images(state, &ids)?;
+    check_ids(state, &listing.ids)?;
 
     let wanted = |image: &Image| {
         (owners.is_empty() || owners.iter().any(|owner| is_owner(state, image, owner)))
@@ -52,16 +46,14 @@ pub(crate) fn describe_images(
                 }))
             // A disabled image is left out unless it is asked for, by flag or by id (EC2 User
             // Guide, "Disable an Amazon EC2 AMI", shows the latter).
-            && (image.state != ImageState::Disabled || include_disabled || !ids.is_empty())
+            && (image.state != ImageState::Disabled || include_disabled || !listing.ids.is_empty())
             && state.sees(image)
-            && filters.iter().all(|filter| holds(filter, image))
+            && listing.filters.iter().all(|filter| holds(filter, image))
     };
-    let candidates = candidates(state, named, &filters, paging.after());
-    let (page, next) = paging.cut(
-        candidates
-            .filter(|image| wanted(image))
-            .map(|image| (image.image_id.as_str(), image)),
-    );
+    let found = listing.candidates(&state.images, "image-id");
+    let found = found.filter(|image| wanted(image));
+    let found = found.map(|image| (image.image_id.as_str(), image));
+    let (page, next) = listing.paging.cut(found);
     out.items("imagesSet", page, |w, image| {
         w.resource(&image.image_id, |w| write_image(w, state, image));
     });
@@ -69,56 +61,21 @@ pub(crate) fn describe_images(
     Ok(())
 }
 
-/// The ids of `ImageId.N`, checked: every one must be an image that can be seen, or have been one.
-fn named_images<'a>(
-    state: &State,
-    ids: &'a [String],
-) -> Result<Option<BTreeSet<&'a str>>, ApiError> {
+/// Every one of `ImageId.N` must be an image that can be seen, or have been one.
+fn check_ids(state: &State, ids: &[String]) -> Result<(), ApiError> {
     if let Some(malformed) = ids.iter().find(|id| !is_resource_id(id, "ami-")) {
         return Err(ApiError::image_malformed(malformed));
     }
-    let missing: Vec<&str> = ids
-        .iter()
-        .filter(|id| {
-            let seen = state.images.get(id).is_some_and(|image| state.sees(image));
-            !seen && !state.deregistered.contains(*id)
-        })
-        .map(String::as_str)
-        .collect();
+    let is_there = |id: &str| {
+        let seen = state.images.get(id).is_some_and(|image| state.sees(image));
+        seen || state.deregistered.contains(id)
+    };
+    let mut missing: Vec<&str> = ids.iter().map(String::as_str).collect();
+    missing.retain(|id| !is_there(id));
     if !missing.is_empty() {
         return Err(ApiError::image_not_found(&missing));
     }
-    Ok((!ids.is_empty()).then(|| ids.iter().map(String::as_str).collect()))
-}
-
-/// The images worth looking at, descending by id: looked up one by one when ids are given, in
-/// whichever way.
-fn candidates<'a>(
-    state: &'a State,
-    named: Option<BTreeSet<&'a str>>,
-    filters: &'a [Filter],
-    after: Option<&'a str>,
-) -> Box<dyn Iterator<Item = &'a Image> + 'a> {
-    let by_filter = || {
-        let exact = filters
-            .iter()
-            .filter(|filter| filter.name == "image-id")
-            .find_map(Filter::exact_values)?;
-        Some(exact.iter().map(String::as_str).collect::<BTreeSet<_>>())
-    };
-    match named.or_else(by_filter) {
-        Some(ids) => Box::new(
-            ids.into_iter()
-                .rev()
-                .filter(move |id| after.is_none_or(|after| *id < after))
-                .filter_map(|id| state.images.get(id)),
-        ),
-        None => {
-            let end = after.map_or(Bound::Unbounded, Bound::Excluded);
-            let range = state.images.range((Bound::Unbounded, end));
-            Box::new(range.rev().map(|(_, image)| image))
-        }
-    }
+    Ok(())
 }
 
 fn is_owner(state: &State, image: &Image, owner: &str) -> bool {

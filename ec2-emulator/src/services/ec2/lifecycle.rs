@@ -1,24 +1,18 @@
 //! EnableImage, DisableImage, DeregisterImage.
 
-use crate::services::caller::Caller;
 use crate::services::ec2::answer::succeeded;
-use crate::services::ec2::named::{in_the_wrong_state, own_image};
+use crate::services::ec2::named::{in_the_wrong_state, take_image};
+use crate::services::ec2::query::{Done, Query};
 use crate::state::State;
 use crate::state::image::Image;
 use crate::state::image_state::ImageState;
 use crate::wire::error::ApiError;
-use crate::wire::query::Params;
 use crate::wire::xml::Writer;
 
 /// Source: EC2 User Guide, "Disable an Amazon EC2 AMI": the image becomes private and all launch
 /// permissions are gone.
-pub(crate) fn disable_image(
-    state: &mut State,
-    _: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
-    let image = take_image(state, params)?;
+pub(crate) fn disable_image(state: &mut State, query: &mut Query, out: &mut Writer) -> Done {
+    let image = take_image(state, &mut query.params)?;
     switch(image, ImageState::Disabled)?;
     image.launch_permissions.clear();
     succeeded(out);
@@ -26,13 +20,8 @@ pub(crate) fn disable_image(
 }
 
 /// The same page: enabling gives no permission back.
-pub(crate) fn enable_image(
-    state: &mut State,
-    _: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
-    let image = take_image(state, params)?;
+pub(crate) fn enable_image(state: &mut State, query: &mut Query, out: &mut Writer) -> Done {
+    let image = take_image(state, &mut query.params)?;
     switch(image, ImageState::Available)?;
     succeeded(out);
     Ok(())
@@ -40,12 +29,8 @@ pub(crate) fn enable_image(
 
 /// Source: API Reference, DeregisterImage. An image that was deregistered is described as an empty
 /// list for days.
-pub(crate) fn deregister_image(
-    state: &mut State,
-    _: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn deregister_image(state: &mut State, query: &mut Query, out: &mut Writer) -> Done {
+    let params = &mut query.params;
     let with_snapshots = params.take_bool("DeleteAssociatedSnapshots")?;
     let id = take_image(state, params)?.image_id.clone();
     if let Some(image) = state.images.remove(&id) {
@@ -58,17 +43,6 @@ pub(crate) fn deregister_image(
     }
     succeeded(out);
     Ok(())
-}
-
-fn take_image<'a>(state: &'a mut State, params: &mut Params) -> Result<&'a mut Image, ApiError> {
-    let id = params.require("ImageId")?;
-    let dry_run = params.finish()?;
-    own_image(state, &id)?;
-    dry_run.permitted()?;
-    state
-        .images
-        .get_mut(&id)
-        .ok_or_else(|| ApiError::image_not_found(&[&id]))
 }
 
 /// Between `available` and `disabled` only; being there already is a success.

@@ -6,6 +6,7 @@ use crate::state::image_state::ImageState;
 use crate::state::resource_id::is_resource_id;
 use crate::state::snapshot::Snapshot;
 use crate::wire::error::ApiError;
+use crate::wire::query::Params;
 
 /// The image of that id, if it is there and the account's own.
 pub(crate) fn own_image<'a>(state: &'a State, id: &str) -> Result<&'a Image, ApiError> {
@@ -25,6 +26,21 @@ pub(crate) fn own_image<'a>(state: &'a State, id: &str) -> Result<&'a Image, Api
         return Err(ApiError::image_not_yours(id));
     }
     Ok(image)
+}
+
+/// Takes `ImageId` and ends the request: the account's own image of that id, to be changed.
+pub(crate) fn take_image<'a>(
+    state: &'a mut State,
+    params: &mut Params,
+) -> Result<&'a mut Image, ApiError> {
+    let id = params.require("ImageId")?;
+    let dry_run = params.finish()?;
+    own_image(state, &id)?;
+    dry_run.permitted()?;
+    match state.images.get_mut(&id) {
+        Some(image) => Ok(image),
+        None => Err(ApiError::image_not_found(&[&id])),
+    }
 }
 
 /// The code for `pending` and its text are recorded. For the other states only the code's

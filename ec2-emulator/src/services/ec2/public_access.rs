@@ -1,30 +1,21 @@
 //! Block public access for AMIs. Here it changes at once; the real setting takes up to ten minutes.
 //! Source: EC2 User Guide, "Block public access to your AMIs".
 
-use crate::services::caller::Caller;
+use crate::services::ec2::query::{Done, Query};
 use crate::state::{BlockPublicAccess, State};
 use crate::wire::error::ApiError;
-use crate::wire::query::Params;
 use crate::wire::xml::Writer;
 
-pub(crate) fn get_state(
-    state: &State,
-    _: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn get_state(state: &State, query: &mut Query, out: &mut Writer) -> Done {
+    let params = &mut query.params;
     params.finish()?.permitted()?;
     write_state(state, out);
     out.text("managedBy", "account");
     Ok(())
 }
 
-pub(crate) fn enable(
-    state: &mut State,
-    _: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn enable(state: &mut State, query: &mut Query, out: &mut Writer) -> Done {
+    let params = &mut query.params;
     let wanted = params.require("ImageBlockPublicAccessState")?;
     params.finish()?.permitted()?;
     if wanted != "block-new-sharing" {
@@ -39,12 +30,8 @@ pub(crate) fn enable(
     Ok(())
 }
 
-pub(crate) fn disable(
-    state: &mut State,
-    _: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn disable(state: &mut State, query: &mut Query, out: &mut Writer) -> Done {
+    let params = &mut query.params;
     params.finish()?.permitted()?;
     state.block_public_access = BlockPublicAccess::Unblocked;
     write_state(state, out);

@@ -5,6 +5,7 @@ use crate::services::caller::Caller;
 use crate::services::ec2::answer::{succeeded, write_grantees, write_product_codes};
 use crate::services::ec2::named::own_snapshot;
 use crate::services::ec2::permissions::{CREATE_VOLUME, PermissionChange};
+use crate::services::ec2::query::{Done, Query};
 use crate::state::State;
 use crate::state::grantee::Grantee;
 use crate::state::snapshot::Snapshot;
@@ -16,12 +17,8 @@ use crate::wire::xml::Writer;
 /// operation".
 const MODIFICATIONS_PER_CALL_MAX: usize = 500;
 
-pub(crate) fn describe(
-    state: &State,
-    _: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn describe(state: &State, query: &mut Query, out: &mut Writer) -> Done {
+    let params = &mut query.params;
     let id = params.require("SnapshotId")?;
     let attribute = params.require("Attribute")?;
     let dry_run = params.finish()?;
@@ -46,12 +43,8 @@ pub(crate) fn describe(
 
 /// Refusals come in this order: what the request alone shows, the snapshot's existence, the end of
 /// a dry run, and what forbids the change.
-pub(crate) fn modify(
-    state: &mut State,
-    caller: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn modify(state: &mut State, query: &mut Query, out: &mut Writer) -> Done {
+    let Query { caller, params } = query;
     let id = params.require("SnapshotId")?;
     let change = take_change(params, caller)?;
     let dry_run = params.finish()?;

@@ -1,38 +1,32 @@
 //! DescribeSnapshots.
 
-use std::collections::BTreeSet;
-
-use crate::services::caller::Caller;
 use crate::services::ec2::answer::write_tags;
+use crate::services::ec2::listing::Listing;
 use crate::services::ec2::named::own_snapshot;
+use crate::services::ec2::query::{Done, Query};
 use crate::state::State;
 use crate::state::snapshot::Snapshot;
-use crate::wire::error::ApiError;
 use crate::wire::filter::Filter;
 use crate::wire::page::Paging;
-use crate::wire::query::Params;
 use crate::wire::xml::Writer;
 
 /// Source: API Reference, DescribeSnapshots. Snapshots of other accounts cannot be seen, like those
 /// that are not there: a filter leaves them out, naming one by id is refused.
-pub(crate) fn describe_snapshots(
-    state: &State,
-    caller: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn describe_snapshots(state: &State, query: &mut Query, out: &mut Writer) -> Done {
+    let Query { caller, params } = query;
     let paging = Paging::take(params, caller.largest_page)?;
     let ids = params.take_list("SnapshotId")?;
     let owners = params.take_list("Owner")?;
     let filters = Filter::take_all(params)?;
     params.finish()?.permitted()?;
 
-    if !ids.is_empty() && paging.is_asked_for() {
-        return Err(ApiError::invalid_combination(
-            "The parameter snapshotSet cannot be used with the parameter maxResults",
-        ));
-    }
-    for filter in &filters {
+    let listing = Listing {
+        ids,
+        filters,
+        paging,
+    };
+    listing.check_paging("snapshotSet")?;
+    for filter in &listing.filters {
         if !matches!(
             filter.name.as_str(),
             "snapshot-id" | "owner-id" | "encrypted"
@@ -40,34 +34,20 @@ pub(crate) fn describe_snapshots(
             return Err(filter.unknown());
         }
     }
-    for id in &ids {
+    for id in &listing.ids {
         own_snapshot(state, id)?;
     }
 
-    let exact = filters
-        .iter()
-        .filter(|filter| filter.name == "snapshot-id")
-        .find_map(Filter::exact_values);
-    let by_id = if ids.is_empty() { exact } else { Some(&*ids) };
-    let candidates: Box<dyn Iterator<Item = &Snapshot>> = match by_id {
-        Some(ids) => {
-            let ids: BTreeSet<&String> = ids.iter().collect();
-            Box::new(
-                ids.into_iter()
-                    .rev()
-                    .filter_map(|id| state.snapshots.get(id)),
-            )
-        }
-        None => Box::new(state.snapshots.values().rev()),
-    };
     let own = Some(state.account());
-    let found = candidates
-        .filter(|snapshot| paging.after().is_none_or(|id| *snapshot.snapshot_id < *id))
-        .filter(|snapshot| snapshot.owner_id.as_deref() == own)
-        .filter(|_| owners.is_empty() || owners.iter().any(|o| o == "self" || Some(&**o) == own))
-        .filter(|snapshot| filters.iter().all(|filter| holds(filter, snapshot)))
-        .map(|snapshot| (snapshot.snapshot_id.as_str(), snapshot));
-    let (page, next) = paging.cut(found);
+    let wanted = |snapshot: &Snapshot| {
+        snapshot.owner_id.as_deref() == own
+            && (owners.is_empty() || owners.iter().any(|o| o == "self" || Some(&**o) == own))
+            && listing.filters.iter().all(|filter| holds(filter, snapshot))
+    };
+    let found = listing.candidates(&state.snapshots, "snapshot-id");
+    let found = found.filter(|snapshot| wanted(snapshot));
+    let found = found.map(|snapshot| (snapshot.snapshot_id.as_str(), snapshot));
+    let (page, next) = listing.paging.cut(found);
     out.items("snapshotSet", page, |w, snapshot| {
         w.resource(&snapshot.snapshot_id, |w| write_snapshot(w, snapshot));
     });

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::services::caller::Caller;
 use crate::services::ec2::answer::succeeded;
 use crate::services::ec2::named::own_snapshot;
+use crate::services::ec2::query::{Done, Query};
 use crate::state::State;
 use crate::state::resource_id::is_resource_id;
 use crate::wire::error::ApiError;
@@ -17,12 +17,8 @@ const TAGS_PER_RESOURCE_MAX: usize = 50;
 const KEY_CHARACTERS_MAX: usize = 128;
 const VALUE_CHARACTERS_MAX: usize = 256;
 
-pub(crate) fn create_tags(
-    state: &mut State,
-    _: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn create_tags(state: &mut State, query: &mut Query, out: &mut Writer) -> Done {
+    let params = &mut query.params;
     let ids = take_resources(params)?;
     let mut tags = BTreeMap::new();
     for (key, value) in take_tags(params)? {
@@ -66,12 +62,8 @@ pub(crate) fn create_tags(
 }
 
 /// A tag with a value goes only if the value is the same; without tags, all of the resource's go.
-pub(crate) fn delete_tags(
-    state: &mut State,
-    _: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn delete_tags(state: &mut State, query: &mut Query, out: &mut Writer) -> Done {
+    let params = &mut query.params;
     let ids = take_resources(params)?;
     let tags = take_tags(params)?;
     let dry_run = params.finish()?;

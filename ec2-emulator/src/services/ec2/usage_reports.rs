@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::services::caller::Caller;
 use crate::services::ec2::answer::write_tags;
 use crate::services::ec2::named::own_image;
+use crate::services::ec2::query::{Done, Query};
 use crate::state::State;
 use crate::state::grantee::is_account;
 use crate::state::image::timestamp;
@@ -24,12 +25,8 @@ const REPORTS_MAX: usize = 2000;
 const IDS_PER_CALL_MAX: usize = 200;
 const TOKEN_CHARACTERS_MAX: usize = 128;
 
-pub(crate) fn create(
-    state: &mut State,
-    _: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn create(state: &mut State, query: &mut Query, out: &mut Writer) -> Done {
+    let params = &mut query.params;
     let fingerprint = params.fingerprint();
     let image_id = params.require("ImageId")?;
     let resource_types = take_types(params)?;
@@ -255,12 +252,8 @@ impl Asked {
     }
 }
 
-pub(crate) fn describe(
-    state: &State,
-    caller: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn describe(state: &State, query: &mut Query, out: &mut Writer) -> Done {
+    let Query { caller, params } = query;
     let asked = Asked::take(state, caller, params)?;
     for filter in &asked.filters {
         let name = filter.name.as_str();
@@ -315,12 +308,8 @@ fn write_report(w: &mut Writer, state: &State, report: &UsageReport) {
 }
 
 /// A report that is not available has no entries yet.
-pub(crate) fn describe_entries(
-    state: &State,
-    caller: &Caller,
-    params: &mut Params,
-    out: &mut Writer,
-) -> Result<(), ApiError> {
+pub(crate) fn describe_entries(state: &State, query: &mut Query, out: &mut Writer) -> Done {
+    let Query { caller, params } = query;
     let asked = Asked::take(state, caller, params)?;
     for filter in &asked.filters {
         if !matches!(
