@@ -91,7 +91,7 @@ impl Emulator {
         format!("{}://{}", self.scheme, self.address)
     }
 
-    /// Where it listens.
+    /// Where it listens, with the port that it got if the settings say 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -141,7 +141,7 @@ impl Emulator {
         self.engine.lock().faults.left()
     }
 
-    /// Removes all faults.
+    /// Removes all faults, used up or not.
     pub fn clear_faults(&self) {
         self.engine.lock().faults.clear();
     }

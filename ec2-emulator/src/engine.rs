@@ -44,7 +44,7 @@ pub(crate) struct Engine {
     told: Notify,
 }
 
-/// What changes.
+/// What changes from call to call, under one lock.
 pub(crate) struct Inner {
     pub(crate) latency: Duration,
     pub(crate) largest_page: Option<usize>,

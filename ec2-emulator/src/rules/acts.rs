@@ -14,128 +14,88 @@ use crate::state::seed::Seed;
 use crate::state::usage::ReportState;
 use crate::state::watermark::ScanResults;
 
-/// One change by hand.
+/// One change by hand. It names the resource that it changes by id.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all_fields = "PascalCase", deny_unknown_fields)]
+#[expect(missing_docs, reason = "most members' names say it")]
 pub enum Act {
     /// Adds or replaces tags of an image or a snapshot.
     AddTags {
-        /// The image or snapshot.
         id: String,
-        /// By key.
         tags: BTreeMap<String, String>,
     },
     /// Deletes tags of an image or a snapshot.
-    DeleteTags {
-        /// The image or snapshot.
-        id: String,
-        /// The keys.
-        keys: BTreeSet<String>,
-    },
+    DeleteTags { id: String, keys: BTreeSet<String> },
     /// Gives an image or a snapshot exactly these tags.
     SetTags {
-        /// The image or snapshot.
         id: String,
-        /// By key.
         tags: BTreeMap<String, String>,
     },
     /// Puts an image in a state. Like EC2, `disabled` takes all launch permissions away.
-    SetState {
-        /// The image.
-        image_id: String,
-        /// The new state.
-        state: ImageState,
-    },
+    SetState { image_id: String, state: ImageState },
     /// Sets or deletes an image's description.
     SetDescription {
-        /// The image.
         image_id: String,
         /// None: deleted.
         description: Option<String>,
     },
     /// Sets or deletes an image's deprecation time.
     SetDeprecation {
-        /// The image.
         image_id: String,
         /// None: never.
         at: Option<DateTime<Utc>>,
     },
     /// Attaches a watermark to an image, `ACCOUNT:NAME`.
     AddWatermark {
-        /// The image.
         image_id: String,
-        /// The watermark.
         watermark_key: String,
     },
     /// A scan of an image ends, or its results go.
     SetScanResults {
-        /// The image.
         image_id: String,
         /// None: as if it had never been scanned.
         scan_results: Option<ScanResults>,
     },
     /// Adds launch permissions.
     Share {
-        /// The image.
         image_id: String,
-        /// The new grantees.
         with: BTreeSet<Grantee>,
     },
     /// Removes launch permissions.
     Unshare {
-        /// The image.
         image_id: String,
-        /// The grantees that go.
         with: BTreeSet<Grantee>,
     },
     /// Gives an image exactly these launch permissions.
     SetLaunchPermissions {
-        /// The image.
         image_id: String,
-        /// The grantees.
         to: BTreeSet<Grantee>,
     },
     /// A recipient calls `CancelImageLaunchPermission`: takes its account out of the explicit
     /// permissions. Source: EC2 User Guide, "Cancel having an AMI shared with your AWS account".
-    CancelLaunchPermission {
-        /// The image.
-        image_id: String,
-        /// The recipient.
-        account: Grantee,
-    },
+    CancelLaunchPermission { image_id: String, account: Grantee },
     /// Lets accounts, or `all`, create volumes from a snapshot.
     ShareSnapshot {
-        /// The snapshot.
         snapshot_id: String,
-        /// The new grantees.
         with: BTreeSet<Grantee>,
     },
-    /// The opposite.
+    /// The opposite of `ShareSnapshot`.
     UnshareSnapshot {
-        /// The snapshot.
         snapshot_id: String,
-        /// The grantees that go.
         with: BTreeSet<Grantee>,
     },
-    /// Deregisters an image.
-    Deregister {
-        /// The image.
-        image_id: String,
-    },
+    /// Deregisters an image; its snapshots stay.
+    Deregister { image_id: String },
     /// Adds or replaces a parameter, and counts its version up.
     PutParameter(Parameter),
     /// Deletes a parameter.
-    DeleteParameter {
-        /// Its name.
-        name: String,
-    },
+    DeleteParameter { name: String },
     /// Adds or replaces a key with its policies and grants.
     PutKey(Key),
     /// Puts a key in a state.
     SetKeyState {
         /// The key's id or ARN.
         key_id: String,
-        /// The new state.
         state: KeyState,
     },
     /// Replaces one of a key's policies.
@@ -152,31 +112,24 @@ pub enum Act {
     AddGrant {
         /// The key's id or ARN.
         key_id: String,
-        /// The grant.
         grant: KeyGrant,
     },
     /// Revokes a grant.
     RevokeGrant {
         /// The key's id or ARN.
         key_id: String,
-        /// The grant.
         grant_id: String,
     },
     /// Ends a usage report, or puts it back to pending.
     SetUsageReport {
-        /// The report.
         report_id: String,
-        /// Its new state.
         state: ReportState,
         /// Why, if it is an error.
         #[serde(default)]
         state_reason: Option<String>,
     },
     /// Switches block public access for AMIs.
-    SetBlockPublicAccess {
-        /// The new setting.
-        to: BlockPublicAccess,
-    },
+    SetBlockPublicAccess { to: BlockPublicAccess },
     /// Adds or replaces everything that a seed names.
     Seed(Box<Seed>),
 }

@@ -34,7 +34,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A parameter's value.
+    /// The value of a parameter, by its name on the wire.
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params.get(name).map(String::as_str)
     }

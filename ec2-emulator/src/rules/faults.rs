@@ -154,15 +154,15 @@ pub(crate) enum Effect {
     Page(usize),
 }
 
-/// A rule in place.
+/// A rule in place, with what it has to remember.
 struct Rule {
     fault: Fault,
-    /// For [`FaultKind::Stale`].
+    /// The state as it was when the rule was added, for [`FaultKind::Stale`].
     seen: Option<Arc<State>>,
     ends: Option<Instant>,
 }
 
-/// The rules in place.
+/// The rules in place, first come first served.
 #[derive(Default)]
 pub(crate) struct Faults(Vec<Rule>);
 

@@ -61,7 +61,6 @@ impl TryFrom<Map<String, Value>> for Gate {
 /// How a call leaves a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pass {
-    /// It goes on.
     On,
     /// It is lost: never carried out if the gate was before that, and its connection is reset.
     Lost,
@@ -104,7 +103,7 @@ pub(crate) struct GateView {
     passed: u64,
 }
 
-/// The gates in place.
+/// The gates in place, by number.
 #[derive(Default)]
 pub(crate) struct Gates {
     last: u64,

@@ -24,7 +24,7 @@ pub struct CallMatch {
     access_key_id: Option<String>,
 }
 
-/// How often something happens.
+/// How often something happens: a number, or `"forever"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Times {
@@ -63,7 +63,7 @@ impl CallMatch {
         self
     }
 
-    /// All calls.
+    /// All calls, not just one.
     pub fn forever(mut self) -> Self {
         self.times = Times::Word(Word::Forever);
         self

@@ -156,7 +156,7 @@ pub(crate) fn limited_as(call: &Call) -> &str {
     }
 }
 
-/// Buckets in use.
+/// Buckets in use, with the tokens that are left in them.
 pub(crate) struct Throttle {
     initial: Buckets,
     buckets: Buckets,

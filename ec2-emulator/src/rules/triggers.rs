@@ -53,7 +53,7 @@ impl TryFrom<Map<String, Value>> for Trigger {
     }
 }
 
-/// The triggers in place.
+/// The triggers that are left, and what failed.
 #[derive(Default)]
 pub(crate) struct Triggers {
     left: Vec<Trigger>,

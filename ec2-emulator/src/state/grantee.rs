@@ -70,7 +70,7 @@ impl GranteeKind {
 }
 
 impl Grantee {
-    /// Everyone.
+    /// The grantee `all`: everyone.
     pub fn all() -> Self {
         Self {
             text: String::from("all"),
@@ -78,12 +78,12 @@ impl Grantee {
         }
     }
 
-    /// The grantee as text.
+    /// As answers name it.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it is everyone.
+    /// Whether it is `all`.
     pub fn is_all(&self) -> bool {
         self.text == "all"
     }

@@ -89,25 +89,25 @@ impl Image {
         Self::try_from(seed).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Adds a tag.
+    /// Adds a tag, or replaces the one of that key.
     pub fn tag(mut self, key: &str, value: &str) -> Self {
         self.tags.insert(key.to_owned(), value.to_owned());
         self
     }
 
-    /// Sets the name.
+    /// Replaces the name that follows from the id.
     pub fn name(mut self, name: &str) -> Self {
         self.name = name.to_owned();
         self
     }
 
-    /// Sets the description.
+    /// Sets the description, which an image does not have by default.
     pub fn description(mut self, description: &str) -> Self {
         self.description = Some(description.to_owned());
         self
     }
 
-    /// Sets the state.
+    /// Puts it in a state other than `available`.
     pub fn state(mut self, state: ImageState) -> Self {
         self.state = state;
         self
@@ -123,19 +123,19 @@ impl Image {
         self.state(ImageState::Disabled)
     }
 
-    /// Makes it another account's.
+    /// Makes it another account's, which alone may change it.
     pub fn owned_by(mut self, account: &str) -> Self {
         self.owner_id = Some(account.to_owned());
         self
     }
 
-    /// Sets the creation date.
+    /// Sets the creation date, which is now by default.
     pub fn created(mut self, at: DateTime<Utc>) -> Self {
         self.creation_date = at;
         self
     }
 
-    /// Sets the deprecation time.
+    /// Sets the deprecation time, past or future; it is not rounded.
     pub fn deprecated(mut self, at: DateTime<Utc>) -> Self {
         self.deprecation_time = Some(at);
         self
@@ -198,7 +198,7 @@ impl Image {
         self
     }
 
-    /// Replaces the whole mapping.
+    /// Replaces the whole mapping; the first one is the root device.
     pub fn block_devices(mut self, devices: impl IntoIterator<Item = BlockDevice>) -> Self {
         self.block_devices = devices.into_iter().collect();
         self

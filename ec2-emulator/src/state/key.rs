@@ -161,7 +161,7 @@ impl Key {
             .managed_by_aws()
     }
 
-    /// Gives it an alias.
+    /// Adds an alias, such as `alias/images`.
     pub fn alias(mut self, alias: &str) -> Self {
         self.aliases.insert(alias.to_owned());
         self
@@ -190,7 +190,7 @@ impl Key {
         self
     }
 
-    /// Adds a grant.
+    /// Adds a grant, even one of an id that is there already.
     pub fn grant(mut self, grant: KeyGrant) -> Self {
         self.grants.push(grant);
         self
@@ -206,7 +206,7 @@ impl Key {
         self.arn.split(':').nth(place).unwrap_or_default()
     }
 
-    /// Completes what it lacks.
+    /// Makes an ARN of a bare id, and adds the usual policy where it has none.
     pub(crate) fn complete(&mut self, region: &str, account: &str) {
         if !self.arn.starts_with("arn:") {
             let partition = partition_of(region);

@@ -17,14 +17,12 @@ pub(crate) const RESOURCE_TYPES: [&str; 4] = [
 /// How many resources of an account refer to an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Usage {
-    /// The image.
     pub image_id: String,
-    /// The account that uses it.
     pub account_id: String,
     /// For example `ec2:Instance`.
     pub resource_type: String,
-    /// How many there are.
     pub count: u64,
 }
 
@@ -159,7 +157,7 @@ impl UsageReport {
         self
     }
 
-    /// Sets the state.
+    /// Fixes the state, whatever follows from time and describes.
     pub fn state(mut self, state: ReportState) -> Self {
         self.state = Some(state);
         self

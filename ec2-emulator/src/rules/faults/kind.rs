@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What goes wrong.
+/// What goes wrong, and whether the call is carried out all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all_fields = "PascalCase", deny_unknown_fields)]
+#[expect(missing_docs, reason = "most members' names say it")]
 pub enum FaultKind {
     /// The service refuses; nothing is carried out. See [`FaultKind::error`].
     Error {
@@ -21,9 +22,8 @@ pub enum FaultKind {
     },
     /// An answer that is not from the service at all; nothing is carried out.
     Garbage {
-        /// The HTTP status.
         status: u16,
-        /// The body, sent as `text/html`.
+        /// Sent as `text/html`.
         body: String,
     },
     /// Carried out, but the answer breaks off half-way.
@@ -35,27 +35,17 @@ pub enum FaultKind {
     /// No answer, and nothing is carried out. The connection is reset after so many milliseconds;
     /// none: only the client's patience ends it.
     Hang {
-        /// Milliseconds.
         #[serde(default)]
         ms: Option<u64>,
     },
     /// Carried out at once, answered so many milliseconds later.
-    Latency {
-        /// Milliseconds.
-        ms: u64,
-    },
+    Latency { ms: u64 },
     /// Carried out at once, answered later by so much for each result in the answer: a page of
     /// half the size takes half the time.
-    SlowPages {
-        /// Milliseconds for each result.
-        per_result_ms: u64,
-    },
+    SlowPages { per_result_ms: u64 },
     /// A page holds at most so many results, whatever was asked for. With 0 the page is empty, and
     /// its token leads to where it began: EC2 may answer so when a filter leaves nothing of a page.
-    Page {
-        /// The most results.
-        most: usize,
-    },
+    Page { most: usize },
     /// Carried out, but these elements (in JSON: members), with all they hold, are left out of the
     /// answer.
     Omit {
