@@ -21,7 +21,7 @@ use crate::rules::lag::Lag;
 use crate::rules::rates::Buckets;
 use crate::rules::triggers::Trigger;
 use crate::server;
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::image::Image;
 use crate::state::key::Key;
 use crate::state::parameter::{Parameter, ParameterType};

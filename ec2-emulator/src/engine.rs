@@ -23,7 +23,7 @@ use crate::rules::lag::{BY_HAND, Lags};
 use crate::rules::rates::{Throttle, limited_as};
 use crate::rules::triggers::Triggers;
 use crate::services::caller::Caller;
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::partition::partition_of;
 use crate::wire::error::ApiError;
 use crate::wire::request::{Decoded, Request};

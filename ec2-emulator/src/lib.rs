@@ -84,7 +84,9 @@ pub use rules::lag::Lag;
 pub use rules::matching::CallMatch;
 pub use rules::rates::Buckets;
 pub use rules::triggers::Trigger;
+pub use state::account::State;
 pub use state::block_device::BlockDevice;
+pub use state::block_public_access::BlockPublicAccess;
 pub use state::grantee::{Grantee, NotAGrantee};
 pub use state::image::Image;
 pub use state::image_state::ImageState;
@@ -96,7 +98,6 @@ pub use state::snapshot::Snapshot;
 pub use state::table::Table;
 pub use state::usage::{CoveredType, ReportPace, ReportState, Usage, UsageReport};
 pub use state::watermark::{ScanResults, Watermark};
-pub use state::{BlockPublicAccess, State};
 pub use tls::Tls;
 #[cfg(feature = "tls")]
 pub use tls::TlsError;

@@ -11,7 +11,7 @@ use crate::services::ec2::{self, Action};
 use crate::services::kms;
 use crate::services::ssm;
 use crate::services::sts;
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::past::Past;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;

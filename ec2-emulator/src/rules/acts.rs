@@ -1,16 +1,17 @@
 //! What people do by hand while something runs: changes that are no calls and that nothing refuses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::state::BlockPublicAccess;
+use crate::state::block_public_access::BlockPublicAccess;
 use crate::state::grantee::Grantee;
 use crate::state::image_state::ImageState;
 use crate::state::key::{Key, KeyGrant, KeyState};
 use crate::state::parameter::Parameter;
 use crate::state::seed::Seed;
+use crate::state::tags::Tags;
 use crate::state::usage::ReportState;
 use crate::state::watermark::ScanResults;
 
@@ -20,17 +21,11 @@ use crate::state::watermark::ScanResults;
 #[expect(missing_docs, reason = "most members' names say it")]
 pub enum Act {
     /// Adds or replaces tags of an image or a snapshot.
-    AddTags {
-        id: String,
-        tags: BTreeMap<String, String>,
-    },
+    AddTags { id: String, tags: Tags },
     /// Deletes tags of an image or a snapshot.
     DeleteTags { id: String, keys: BTreeSet<String> },
     /// Gives an image or a snapshot exactly these tags.
-    SetTags {
-        id: String,
-        tags: BTreeMap<String, String>,
-    },
+    SetTags { id: String, tags: Tags },
     /// Puts an image in a state. Like EC2, `disabled` takes all launch permissions away.
     SetState { image_id: String, state: ImageState },
     /// Sets or deletes an image's description.

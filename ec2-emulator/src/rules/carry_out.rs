@@ -1,13 +1,12 @@
 //! What acts do to the state.
 
-use std::collections::BTreeMap;
-
 use crate::rules::acts::{Act, ActError};
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::image::Image;
 use crate::state::image_state::ImageState;
 use crate::state::key::{Key, id_of};
 use crate::state::snapshot::Snapshot;
+use crate::state::tags::Tags;
 use crate::state::watermark::Watermark;
 
 /// Carries out acts, one after the other, until one is not possible.
@@ -153,10 +152,7 @@ fn snapshot<'a>(state: &'a mut State, id: &str) -> Result<&'a mut Snapshot, ActE
     snapshot.ok_or_else(|| ActError::NoSnapshot(id.to_owned()))
 }
 
-fn tags_of<'a>(
-    state: &'a mut State,
-    id: &str,
-) -> Result<&'a mut BTreeMap<String, String>, ActError> {
+fn tags_of<'a>(state: &'a mut State, id: &str) -> Result<&'a mut Tags, ActError> {
     if let Some(image) = state.images.get_mut(id) {
         return Ok(&mut image.tags);
     }

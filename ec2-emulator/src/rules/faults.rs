@@ -12,7 +12,7 @@ pub use kind::FaultKind;
 
 use crate::rules::call::Call;
 use crate::rules::matching::CallMatch;
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::past::Past;
 use crate::wire::error::{ApiError, default_message, status_of};
 use crate::wire::spoil::Spoils;

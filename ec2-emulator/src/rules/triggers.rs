@@ -8,7 +8,7 @@ use crate::rules::call::Call;
 use crate::rules::carry_out::carry_out;
 use crate::rules::gates::Moment;
 use crate::rules::matching::CallMatch;
-use crate::state::State;
+use crate::state::account::State;
 
 /// A rule: at which calls something changes, and what.
 #[derive(Debug, Clone, Serialize, Deserialize)]

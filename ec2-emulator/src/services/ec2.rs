@@ -19,7 +19,7 @@ mod tags;
 mod usage_reports;
 
 use crate::services::ec2::query::{Done, Query};
-use crate::state::State;
+use crate::state::account::State;
 use crate::wire::xml::Writer;
 
 type Read = fn(&State, &mut Query, &mut Writer) -> Done;

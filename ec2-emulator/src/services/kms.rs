@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::services::caller::Caller;
+use crate::state::account::State;
+use crate::state::epoch;
 use crate::state::key::{Key, KeyGrant, KeyState};
-use crate::state::{State, epoch};
 use crate::wire::error::ApiError;
 use crate::wire::json::{decode, invalid, page_size};
 

@@ -2,7 +2,7 @@
 //! Source: STS API Reference, GetCallerIdentity; nobody needs a permission for it.
 
 use crate::services::caller::Caller;
-use crate::state::State;
+use crate::state::account::State;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
 use crate::wire::service::STS_VERSION;

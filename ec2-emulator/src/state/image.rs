@@ -1,6 +1,6 @@
 //! Images and what they are made of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, DurationRound, Months, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use crate::state::image_seed::ImageSeed;
 use crate::state::image_state::ImageState;
 use crate::state::resource_id::{NotAnImageId, digits_of};
 use crate::state::snapshot::Snapshot;
+use crate::state::tags::Tags;
 use crate::state::watermark::{ScanResults, Watermark};
 
 /// An image, with defaults for all but the id.
@@ -33,7 +34,7 @@ pub struct Image {
     /// Default: `x86_64`.
     pub architecture: String,
     /// Its tags, as the emulator's account sees them.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Tags,
     /// Default: one unencrypted EBS volume, `/dev/xvda`. The first one is the root device.
     pub block_devices: Vec<BlockDevice>,
     /// All of them of type `marketplace`. An empty one is shown without its code.

@@ -1,6 +1,6 @@
 //! The JSON form of an image.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -9,6 +9,7 @@ use crate::state::block_device::BlockDevice;
 use crate::state::grantee::Grantee;
 use crate::state::image_state::ImageState;
 use crate::state::snapshot::Snapshot;
+use crate::state::tags::Tags;
 use crate::state::watermark::{ScanResults, Watermark};
 
 /// The JSON form: everything but the id may be left out.
@@ -24,7 +25,7 @@ pub(super) struct ImageSeed {
     pub(super) creation_date: Option<DateTime<Utc>>,
     pub(super) architecture: Option<String>,
     #[serde(default)]
-    pub(super) tags: BTreeMap<String, String>,
+    pub(super) tags: Tags,
     pub(super) block_devices: Option<Vec<BlockDevice>>,
     #[serde(default)]
     pub(super) product_codes: Vec<String>,

@@ -2,7 +2,7 @@
 
 use chrono::{TimeDelta, Utc};
 
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::usage::{ReportState, UsageReport};
 
 impl State {

@@ -1,6 +1,7 @@
 //! Who uses the images, and the reports that tell it.
 //! Source: EC2 User Guide, "View your AMI usage"; EC2 API model, `ImageUsageReport`.
 
+use crate::state::tags::Tags;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -113,7 +114,7 @@ pub struct UsageReport {
     pub creation_time: DateTime<Utc>,
     /// Its tags.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<String, String>,
+    pub tags: Tags,
     /// What it says once it is available.
     #[serde(default)]
     pub entries: Vec<Usage>,
@@ -144,7 +145,7 @@ impl UsageReport {
             state: Some(ReportState::Available),
             state_reason: None,
             creation_time: now(),
-            tags: BTreeMap::new(),
+            tags: Tags::new(),
             entries: entries.into_iter().collect(),
             described: 0,
             request: None,

@@ -6,7 +6,7 @@ use crate::services::ec2::launch_permission;
 use crate::services::ec2::named::{check_modifiable, own_image};
 use crate::services::ec2::permissions::{LAUNCH, PermissionChange};
 use crate::services::ec2::query::{Done, Query};
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::image::Image;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Months, Utc};
 use crate::services::ec2::answer::succeeded;
 use crate::services::ec2::named::{check_modifiable, own_image, take_image};
 use crate::services::ec2::query::{Done, Query};
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::image::{Image, timestamp, to_the_minute};
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;

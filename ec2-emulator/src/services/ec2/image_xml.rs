@@ -1,7 +1,7 @@
 //! An image as DescribeImages shows it. Source: EC2 API model, `Image`.
 
 use crate::services::ec2::answer::{write_product_codes, write_tags};
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::block_device::BlockDevice;
 use crate::state::image::{Image, timestamp};
 use crate::state::image_state::ImageState;

@@ -4,7 +4,7 @@ use crate::services::ec2::image_filters::{check, holds};
 use crate::services::ec2::image_xml::write_image;
 use crate::services::ec2::listing::Listing;
 use crate::services::ec2::query::{Done, Query};
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::image::Image;
 use crate::state::image_state::ImageState;
 use crate::state::resource_id::is_resource_id;

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::services::ec2::permissions::{LAUNCH, PermissionChange};
+use crate::state::account::State;
+use crate::state::block_public_access::BlockPublicAccess;
 use crate::state::grantee::Grantee;
 use crate::state::image::Image;
-use crate::state::{BlockPublicAccess, State};
 use crate::wire::error::ApiError;
 
 /// The permissions as they would be, unless something forbids the change.

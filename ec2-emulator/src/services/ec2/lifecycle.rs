@@ -3,7 +3,7 @@
 use crate::services::ec2::answer::succeeded;
 use crate::services::ec2::named::{in_the_wrong_state, take_image};
 use crate::services::ec2::query::{Done, Query};
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::image::Image;
 use crate::state::image_state::ImageState;
 use crate::wire::error::ApiError;

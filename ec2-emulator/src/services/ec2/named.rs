@@ -1,6 +1,6 @@
 //! The image or snapshot that a request names.
 
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::image::Image;
 use crate::state::image_state::ImageState;
 use crate::state::resource_id::is_resource_id;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::services::caller::Caller;
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::grantee::{Grantee, GranteeKind};
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;

@@ -2,7 +2,8 @@
 //! Source: EC2 User Guide, "Block public access to your AMIs".
 
 use crate::services::ec2::query::{Done, Query};
-use crate::state::{BlockPublicAccess, State};
+use crate::state::account::State;
+use crate::state::block_public_access::BlockPublicAccess;
 use crate::wire::error::ApiError;
 use crate::wire::xml::Writer;
 

@@ -6,7 +6,7 @@ use crate::services::ec2::answer::{succeeded, write_grantees, write_product_code
 use crate::services::ec2::named::own_snapshot;
 use crate::services::ec2::permissions::{CREATE_VOLUME, PermissionChange};
 use crate::services::ec2::query::{Done, Query};
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::grantee::Grantee;
 use crate::state::snapshot::Snapshot;
 use crate::wire::error::ApiError;

@@ -4,7 +4,7 @@ use crate::services::ec2::answer::write_tags;
 use crate::services::ec2::listing::Listing;
 use crate::services::ec2::named::own_snapshot;
 use crate::services::ec2::query::{Done, Query};
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::snapshot::Snapshot;
 use crate::wire::filter::Filter;
 use crate::wire::page::Paging;

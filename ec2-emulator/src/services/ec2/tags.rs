@@ -1,13 +1,12 @@
 //! CreateTags and DeleteTags.
 //! Source: API Reference of both; EC2 User Guide, "Tag your Amazon EC2 resources" (restrictions).
 
-use std::collections::BTreeMap;
-
 use crate::services::ec2::answer::succeeded;
 use crate::services::ec2::named::own_snapshot;
 use crate::services::ec2::query::{Done, Query};
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::resource_id::is_resource_id;
+use crate::state::tags::Tags;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
 use crate::wire::xml::Writer;
@@ -20,7 +19,7 @@ const VALUE_CHARACTERS_MAX: usize = 256;
 pub(crate) fn create_tags(state: &mut State, query: &mut Query, out: &mut Writer) -> Done {
     let params = &mut query.params;
     let ids = take_resources(params)?;
-    let mut tags = BTreeMap::new();
+    let mut tags = Tags::new();
     for (key, value) in take_tags(params)? {
         let value = value.unwrap_or_default();
         if key.chars().count() > KEY_CHARACTERS_MAX || value.chars().count() > VALUE_CHARACTERS_MAX
@@ -158,10 +157,7 @@ fn is_reserved(key: &str) -> bool {
 }
 
 /// The tags of a resource, which must be there if it is an image or a snapshot.
-fn tags_of<'a>(
-    state: &'a State,
-    id: &str,
-) -> Result<Option<&'a BTreeMap<String, String>>, ApiError> {
+fn tags_of<'a>(state: &'a State, id: &str) -> Result<Option<&'a Tags>, ApiError> {
     if id.starts_with("ami-") {
         if !is_resource_id(id, "ami-") {
             return Err(ApiError::image_malformed(id));
@@ -184,7 +180,7 @@ fn tags_of<'a>(
     Ok(state.other_tags.get(id))
 }
 
-fn tags_mut<'a>(state: &'a mut State, id: &str) -> &'a mut BTreeMap<String, String> {
+fn tags_mut<'a>(state: &'a mut State, id: &str) -> &'a mut Tags {
     if let Some(image) = state.images.get_mut(id) {
         return &mut image.tags;
     }

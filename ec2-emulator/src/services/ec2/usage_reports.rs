@@ -8,10 +8,11 @@ use crate::services::caller::Caller;
 use crate::services::ec2::answer::write_tags;
 use crate::services::ec2::named::own_image;
 use crate::services::ec2::query::{Done, Query};
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::grantee::is_account;
 use crate::state::image::timestamp;
 use crate::state::resource_id::is_resource_id;
+use crate::state::tags::Tags;
 use crate::state::usage::{CoveredType, RESOURCE_TYPES, ReportState, Usage, UsageReport, now};
 use crate::wire::error::ApiError;
 use crate::wire::filter::Filter;
@@ -181,8 +182,8 @@ fn take_token(params: &mut Params) -> Result<Option<String>, ApiError> {
     }
 }
 
-fn take_tags(params: &mut Params) -> Result<BTreeMap<String, String>, ApiError> {
-    let mut tags = BTreeMap::new();
+fn take_tags(params: &mut Params) -> Result<Tags, ApiError> {
+    let mut tags = Tags::new();
     for mut member in params.take_structs("TagSpecification")? {
         let kind = member.require("ResourceType")?;
         if kind != "image-usage-report" {
