@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use crate::lag::Lag;
-use crate::rates::Buckets;
-use crate::state::Seed;
+use crate::rules::lag::Lag;
+use crate::rules::rates::Buckets;
+use crate::state::seed::Seed;
 use crate::tls::Tls;
 
 /// How an emulator is set up.

@@ -16,14 +16,15 @@ use serde_json::{Value, json};
 
 pub(crate) use asked::Asked;
 
-use crate::acts::{self, Act};
 use crate::control::mistake::Mistake;
 use crate::engine::Engine;
-use crate::faults::Fault;
-use crate::gates::Gate;
-use crate::state::Seed;
+use crate::rules::acts::Act;
+use crate::rules::carry_out::carry_out;
+use crate::rules::faults::Fault;
+use crate::rules::gates::Gate;
+use crate::rules::triggers::Trigger;
 use crate::state::parameter::Parameter;
-use crate::triggers::Trigger;
+use crate::state::seed::Seed;
 
 /// Carries out one control request: a status and a body.
 pub(crate) async fn answer(engine: &Engine, asked: &Asked) -> (u16, Value) {
@@ -81,7 +82,7 @@ fn state(engine: &Engine, asked: &Asked) -> Result<Value, Mistake> {
         ("acts", "POST") => {
             let acts: OneOrMany<Act> = asked.json()?;
             let acts = acts.into_vec();
-            engine.with(|inner| inner.edit(|state| acts::carry_out(state, acts)))?;
+            engine.with(|inner| inner.edit(|state| carry_out(state, acts)))?;
         }
         ("reset", "POST") => engine.reset(),
         _ => return Err(Mistake::Method(asked.method.clone())),

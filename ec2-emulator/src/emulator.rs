@@ -9,21 +9,22 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::acts::{self, Act, ActError};
-use crate::call::Call;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::faults::Fault;
-use crate::gates::Gate;
 use crate::held_gate::HeldGate;
-use crate::lag::Lag;
-use crate::rates::Buckets;
+use crate::rules::acts::{Act, ActError};
+use crate::rules::call::Call;
+use crate::rules::carry_out::carry_out;
+use crate::rules::faults::Fault;
+use crate::rules::gates::Gate;
+use crate::rules::lag::Lag;
+use crate::rules::rates::Buckets;
+use crate::rules::triggers::Trigger;
 use crate::server;
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::image::Image;
 use crate::state::key::Key;
 use crate::state::parameter::{Parameter, ParameterType};
-use crate::triggers::Trigger;
 
 /// A running emulator. It serves on a thread of its own, so that a test may block, and stops when
 /// it is dropped.
@@ -90,7 +91,7 @@ impl Emulator {
         format!("{}://{}", self.scheme, self.address)
     }
 
-    /// Where it listens.
+    /// Where it listens, with the port that it got if the settings say 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -140,7 +141,7 @@ impl Emulator {
         self.engine.lock().faults.left()
     }
 
-    /// Removes all faults.
+    /// Removes all faults, used up or not.
     pub fn clear_faults(&self) {
         self.engine.lock().faults.clear();
     }
@@ -168,18 +169,7 @@ impl Emulator {
     ///
     /// When the image, snapshot or parameter is not there.
     pub fn act(&self, act: Act) -> Result<(), ActError> {
-        self.edit(|state| acts::carry_out(state, vec![act]))
-    }
-
-    /// Changes how long every answer takes at least.
-    pub fn set_latency(&self, latency: Duration) {
-        self.engine.with(|inner| inner.latency = latency);
-    }
-
-    /// Changes how many results a page holds at most; none: as many as were asked for.
-    pub fn set_largest_page(&self, most: Option<usize>) {
-        let most = most.map(|size| size.max(1));
-        self.engine.with(|inner| inner.largest_page = most);
+        self.edit(|state| carry_out(state, vec![act]))
     }
 
     /// Has reads lag behind writes from now on; none: no longer.

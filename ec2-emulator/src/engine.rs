@@ -13,16 +13,18 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::Config;
-use crate::call::Call;
+use crate::config::Config;
 use crate::engine::reply::{Answer, Outcome, Reply};
-use crate::engine::run::{Caller, Run, View};
-use crate::faults::{Effect, Fate, Fault, Faults};
-use crate::gates::{Gates, Moment, Pass};
-use crate::lag::{BY_HAND, Lags};
-use crate::rates::{Throttle, limited_as};
-use crate::state::State;
-use crate::triggers::Triggers;
+use crate::engine::run::{Run, View};
+use crate::rules::call::Call;
+use crate::rules::faults::{Effect, Fate, Fault, Faults};
+use crate::rules::gates::{Gates, Moment, Pass};
+use crate::rules::lag::{BY_HAND, Lags};
+use crate::rules::rates::{Throttle, limited_as};
+use crate::rules::triggers::Triggers;
+use crate::services::caller::Caller;
+use crate::state::account::State;
+use crate::state::partition::partition_of;
 use crate::wire::error::ApiError;
 use crate::wire::request::{Decoded, Request};
 use crate::wire::signature::{self, Scope};
@@ -42,7 +44,7 @@ pub(crate) struct Engine {
     told: Notify,
 }
 
-/// What changes.
+/// What changes from call to call, under one lock.
 pub(crate) struct Inner {
     pub(crate) latency: Duration,
     pub(crate) largest_page: Option<usize>,
@@ -281,7 +283,7 @@ impl Engine {
             body: &arrived.request.body,
             request_id: &request_id,
             caller: Caller {
-                partition: scope.partition(),
+                partition: partition_of(&scope.region),
                 region: scope.region,
                 largest_page: inner.largest_page,
             },

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call::Call;
 use crate::engine::Engine;
-use crate::gates::{Gate, GateError, Pass};
+use crate::rules::call::Call;
+use crate::rules::gates::{Gate, GateError, Pass};
 
 /// A gate in place. When this is dropped the gate goes away, and the calls at it go on.
 pub struct HeldGate {

@@ -28,16 +28,28 @@
 //!
 //! README.md lists what it can do, with the JSON that other processes send.
 //!
-//! Code map, in the order in which a call passes:
+//! Code map, in reading order. Imports go downwards only, and never in a circle.
 //!
-//! * [`server`] takes HTTP requests; [`wire`] decodes and writes the Query and JSON protocols.
-//! * [`engine`] takes one call from arrival to answer, under one lock: hooks, [`triggers`],
-//!   signature and [`rates`], [`faults`], carrying out, the log ([`call`]). Calls wait at
-//!   [`gates`] outside the lock.
-//! * [`ec2`], [`ssm`], [`kms`] and [`sts`] carry calls out on the [`state`]. A read may see the
-//!   past of single resources ([`lag`]).
-//! * [`control`] is the door for other processes, [`emulator`] the one for tests in this process;
-//!   both change the state by hand ([`acts`]).
+//! ```text
+//! main         the emulator as a process
+//! emulator     the door for tests in this process; held_gate: a gate in their hands
+//! server       takes HTTP requests and sends replies
+//! control      the door for other processes, below /_emulator/
+//! engine       one call from arrival to answer, under one lock
+//! config       how an emulator is set up
+//! rules        what tests put in place: faults, gates, triggers, lags, rates, acts
+//! services     EC2, Parameter Store, KMS and STS: carry a call out on the state, or refuse it
+//! state, wire  what the account holds; how requests and answers are written
+//! tls          HTTPS, if that feature is on
+//! ```
+//!
+//! * A call passes [`server`], then [`engine`]: hooks, [`triggers`](rules::triggers), signature
+//!   and [`rates`](rules::rates), [`faults`](rules::faults), carrying out, the log
+//!   ([`call`](rules::call)). Calls wait at [`gates`](rules::gates) outside the lock.
+//! * [`services`] carry it out on the [`state`]. A read may see the past of single resources
+//!   ([`lag`](rules::lag)).
+//! * [`wire`] knows no service and no state, and [`state`] knows no protocol.
+//! * [`control`] and [`emulator`] change the state by hand ([`acts`](rules::acts)).
 //!
 //! Invariants: a parameter that no action takes is refused; nothing is changed unless a call is
 //! carried out in full; calls are carried out one after the other, in the order of the log.
@@ -48,49 +60,44 @@
     reason = "the map above is for readers of the source"
 )]
 
-mod acts;
-mod call;
 mod config;
 mod control;
-mod ec2;
 mod emulator;
 mod engine;
-mod faults;
-mod gates;
 mod held_gate;
-mod kms;
-mod lag;
-mod matching;
-mod rates;
+mod rules;
 mod server;
-mod ssm;
+mod services;
 mod state;
-mod sts;
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
-mod triggers;
 mod wire;
 
-pub use acts::{Act, ActError};
-pub use call::Call;
 pub use config::Config;
 pub use emulator::Emulator;
-pub use faults::{Fault, FaultKind};
-pub use gates::{Gate, GateError, Moment};
 pub use held_gate::HeldGate;
-pub use lag::Lag;
-pub use matching::CallMatch;
-pub use rates::Buckets;
+pub use rules::acts::{Act, ActError};
+pub use rules::call::Call;
+pub use rules::faults::{Fault, FaultKind};
+pub use rules::gates::{Gate, GateError, Moment};
+pub use rules::lag::Lag;
+pub use rules::matching::CallMatch;
+pub use rules::rates::Buckets;
+pub use rules::triggers::Trigger;
+pub use state::account::State;
 pub use state::block_device::BlockDevice;
-pub use state::grantee::Grantee;
-pub use state::image::{Image, ImageState};
+pub use state::block_public_access::BlockPublicAccess;
+pub use state::grantee::{Grantee, NotAGrantee};
+pub use state::image::Image;
+pub use state::image_state::ImageState;
 pub use state::key::{Key, KeyGrant, KeyManager, KeyState};
 pub use state::parameter::{Parameter, ParameterType};
 pub use state::range::ImageRange;
+pub use state::seed::Seed;
 pub use state::snapshot::Snapshot;
 pub use state::table::Table;
 pub use state::usage::{CoveredType, ReportPace, ReportState, Usage, UsageReport};
 pub use state::watermark::{ScanResults, Watermark};
-pub use state::{BlockPublicAccess, Seed, State};
 pub use tls::Tls;
-pub use triggers::Trigger;
+#[cfg(feature = "tls")]
+pub use tls::TlsError;

@@ -1,6 +1,10 @@
 //! The emulator as a process: for demonstrations, benchmarks and tests in other languages.
 
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ec2_emulator::{Buckets, Config, Emulator, Lag};
@@ -34,18 +38,38 @@ fn main() -> ExitCode {
     }
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("ec2-emulator: {message}");
+        Err(error) => {
+            eprintln!("ec2-emulator: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(arguments: Vec<String>) -> Result<(), String> {
+/// Why the emulator does not start.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("{0} is no option; see --help")]
+    NoOption(String),
+    #[error("{0} needs a value, or is no option; see --help")]
+    NoValue(String),
+    #[error("{option} {value}: {reason}")]
+    BadValue {
+        option: String,
+        value: String,
+        reason: Box<dyn Error>,
+    },
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] ec2_emulator::TlsError),
+    #[error("cannot listen on {0}: {1}")]
+    CannotListen(SocketAddr, io::Error),
+}
+
+fn run(arguments: Vec<String>) -> Result<(), StartError> {
     let config = parse(arguments)?;
     let (account, listen) = (config.account.clone(), config.listen);
     let emulator =
-        Emulator::spawn(config).map_err(|e| format!("cannot listen on {listen}: {e}"))?;
+        Emulator::spawn(config).map_err(|error| StartError::CannotListen(listen, error))?;
     println!(
         "{}",
         serde_json::json!({
@@ -58,7 +82,7 @@ fn run(arguments: Vec<String>) -> Result<(), String> {
     Ok(())
 }
 
-fn parse(arguments: Vec<String>) -> Result<Config, String> {
+fn parse(arguments: Vec<String>) -> Result<Config, StartError> {
     let mut config = Config::default();
     let (mut limited, mut rate_factor) = (false, 1.0);
     let mut arguments = arguments.into_iter();
@@ -67,45 +91,61 @@ fn parse(arguments: Vec<String>) -> Result<Config, String> {
             limited = true;
             continue;
         }
-        let value = arguments
-            .next()
-            .ok_or_else(|| format!("{option} needs a value, or is no option; see --help"))?;
-        let bad = |error: &dyn std::fmt::Display| format!("{option} {value}: {error}");
+        let Some(text) = arguments.next() else {
+            return Err(StartError::NoValue(option));
+        };
+        let value = Value {
+            option: &option,
+            text: &text,
+        };
         match option.as_str() {
-            "--listen" => config.listen = value.parse().map_err(|e| bad(&e))?,
-            "--account" => config.account = value,
-            "--region" => config.region = Some(value),
+            "--listen" => config.listen = value.parse()?,
+            "--account" => config.account = text,
+            "--region" => config.region = Some(text),
             "--seed" => {
-                let text = std::fs::read_to_string(&value).map_err(|e| bad(&e))?;
-                config.seed = serde_json::from_str(&text).map_err(|e| bad(&e))?;
+                let json = std::fs::read_to_string(&text).map_err(|error| value.bad(error))?;
+                config.seed = serde_json::from_str(&json).map_err(|error| value.bad(error))?;
             }
-            "--latency-ms" => {
-                config.latency = Duration::from_millis(value.parse().map_err(|e| bad(&e))?);
-            }
-            "--lag-ms" => {
-                let ms = value.parse().map_err(|e| bad(&e))?;
-                config.lags = vec![Lag::new(Duration::from_millis(ms))];
-            }
+            "--latency-ms" => config.latency = Duration::from_millis(value.parse()?),
+            "--lag-ms" => config.lags = vec![Lag::new(Duration::from_millis(value.parse()?))],
             "--rate-factor" => {
                 limited = true;
-                rate_factor = value.parse().map_err(|e| bad(&e))?;
+                rate_factor = value.parse()?;
             }
-            "--largest-page" => config.largest_page = Some(value.parse().map_err(|e| bad(&e))?),
+            "--largest-page" => config.largest_page = Some(value.parse()?),
             #[cfg(feature = "tls")]
             "--tls" => {
-                let (chain, key) = value
-                    .split_once(',')
-                    .ok_or_else(|| bad(&"expected CHAIN.pem,KEY.pem"))?;
-                config.tls = Some(ec2_emulator::Tls::from_pem_files(
-                    chain.as_ref(),
-                    key.as_ref(),
-                )?);
+                let Some((chain, key)) = text.split_once(',') else {
+                    return Err(value.bad("expected CHAIN.pem,KEY.pem"));
+                };
+                let tls = ec2_emulator::Tls::from_pem_files(chain.as_ref(), key.as_ref())?;
+                config.tls = Some(tls);
             }
-            _ => return Err(format!("{option} is no option; see --help")),
+            _ => return Err(StartError::NoOption(option)),
         }
     }
     if limited {
         config.buckets = Buckets::published().times(rate_factor);
     }
     Ok(config)
+}
+
+/// The value of an option.
+struct Value<'a> {
+    option: &'a str,
+    text: &'a str,
+}
+
+impl Value<'_> {
+    fn parse<T: FromStr<Err: Error + 'static>>(&self) -> Result<T, StartError> {
+        self.text.parse().map_err(|error: T::Err| self.bad(error))
+    }
+
+    fn bad(&self, reason: impl Into<Box<dyn Error>>) -> StartError {
+        StartError::BadValue {
+            option: self.option.to_owned(),
+            value: self.text.to_owned(),
+            reason: reason.into(),
+        }
+    }
 }

@@ -8,6 +8,7 @@ pub(crate) mod json;
 pub(crate) mod page;
 pub(crate) mod query;
 pub(crate) mod request;
+pub(crate) mod service;
 pub(crate) mod signature;
 pub(crate) mod spoil;
 pub(crate) mod xml;

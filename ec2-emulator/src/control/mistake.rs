@@ -2,8 +2,8 @@
 
 use hyper::Method;
 
-use crate::acts::ActError;
-use crate::gates::GateError;
+use crate::rules::acts::ActError;
+use crate::rules::gates::GateError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Mistake {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::control::asked::Asked;
 use crate::control::mistake::Mistake;
 use crate::engine::Engine;
-use crate::rates::Buckets;
+use crate::rules::rates::Buckets;
 
 pub(crate) fn answer(engine: &Engine, asked: &Asked) -> Result<Value, Mistake> {
     asked.method_is(&[Method::GET, Method::PUT])?;

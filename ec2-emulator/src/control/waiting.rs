@@ -6,14 +6,14 @@ use hyper::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::call::Call;
 use crate::control::asked::Asked;
 use crate::control::mistake::Mistake;
 use crate::engine::Engine;
-use crate::gates::{GateError, Gates, Pass};
+use crate::rules::call::Call;
+use crate::rules::gates::{GateError, Gates, Pass};
 
 /// How long a request waits that does not say so.
-const PATIENCE_MS: u64 = 10_000;
+const DEFAULT_WAIT_MS: u64 = 10_000;
 
 /// `GET calls`: the log. `Action` chooses calls, `After` those with a higher number; with
 /// `AtLeast` it waits until there are so many, for at most `Ms`.
@@ -55,7 +55,7 @@ pub(crate) async fn gate(engine: &Engine, asked: &Asked, number: &str) -> Result
 }
 
 fn patience(asked: &Asked) -> Result<Duration, Mistake> {
-    let ms = asked.query_number("Ms")?.unwrap_or(PATIENCE_MS);
+    let ms = asked.query_number("Ms")?.unwrap_or(DEFAULT_WAIT_MS);
     Ok(Duration::from_millis(ms))
 }
 

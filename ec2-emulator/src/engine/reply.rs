@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::faults::Effect;
+use crate::rules::faults::Effect;
 use crate::wire::answer::Message;
 use crate::wire::error::ApiError;
 use crate::wire::request::Decoded;

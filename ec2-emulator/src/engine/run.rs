@@ -4,28 +4,21 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::call::Call;
-use crate::ec2::{self, Action};
-use crate::kms;
-use crate::ssm;
-use crate::state::{Past, State};
-use crate::sts;
+use crate::rules::call::Call;
+use crate::services::caller::Caller;
+use crate::services::ec2::query::Query;
+use crate::services::ec2::{self, Action};
+use crate::services::kms;
+use crate::services::ssm;
+use crate::services::sts;
+use crate::state::account::State;
+use crate::state::past::Past;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
-use crate::wire::request::{Decoded, Service};
+use crate::wire::request::Decoded;
+use crate::wire::service::{EC2_VERSION, Service};
 use crate::wire::spoil::{self, Spoils};
 use crate::wire::xml::{Writer, Written};
-
-/// What an action needs to know beside its parameters.
-#[derive(Debug, Clone)]
-pub(crate) struct Caller {
-    /// The partition of the Region that the request was signed for.
-    pub(crate) partition: &'static str,
-    /// The Region that the request was signed for.
-    pub(crate) region: String,
-    /// No page is longer than this, however long it may be.
-    pub(crate) largest_page: Option<usize>,
-}
 
 /// The state as a read sees it.
 #[derive(Default)]
@@ -123,11 +116,14 @@ impl Run<'_> {
         spoils: &Spoils,
     ) -> Result<Written, ApiError> {
         let action = ec2::find(&self.call.action).ok_or_else(|| self.invalid_action())?;
-        if self.decoded.version.as_deref() != Some("2016-11-15") {
+        if self.decoded.version.as_deref() != Some(EC2_VERSION) {
             let text = "The specified API version does not exist.";
             return Err(ApiError::new("NoSuchVersion", text));
         }
-        let mut params = Params::from(self.call.params.clone());
+        let mut query = Query {
+            caller: &self.caller,
+            params: Params::from(self.call.params.clone()),
+        };
         let mut out = Writer::new(spoils);
         let mut result = Ok(());
         let name = format!("{}Response", self.call.action);
@@ -135,10 +131,8 @@ impl Run<'_> {
         out.element_with(&name, namespace, |w| {
             w.text("requestId", self.request_id);
             result = match action {
-                Action::Read(read) => {
-                    view.look(state, |state| read(state, &self.caller, &mut params, w))
-                }
-                Action::Write(write) => write(state, &self.caller, &mut params, w),
+                Action::Read(read) => view.look(state, |state| read(state, &mut query, w)),
+                Action::Write(write) => write(state, &mut query, w),
             };
         });
         result.map(|()| out.finish())

@@ -70,7 +70,7 @@ impl GranteeKind {
 }
 
 impl Grantee {
-    /// Everyone.
+    /// The grantee `all`: everyone.
     pub fn all() -> Self {
         Self {
             text: String::from("all"),
@@ -78,12 +78,12 @@ impl Grantee {
         }
     }
 
-    /// The grantee as text.
+    /// As answers name it.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it is everyone.
+    /// Whether it is `all`.
     pub fn is_all(&self) -> bool {
         self.text == "all"
     }
@@ -103,27 +103,27 @@ impl Grantee {
     }
 }
 
-impl FromStr for Grantee {
-    type Err = String;
+/// A text that names no grantee.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no grantee: expected `all`, 12 digits, or an organization or OU ARN")]
+pub struct NotAGrantee(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        match kind_of(text) {
-            Some(kind) => Ok(Self {
-                text: text.to_owned(),
-                kind,
-            }),
-            None => Err(format!(
-                "`{text}` is no grantee: expected `all`, 12 digits, or an organization or OU ARN"
-            )),
-        }
+impl FromStr for Grantee {
+    type Err = NotAGrantee;
+
+    fn from_str(text: &str) -> Result<Self, NotAGrantee> {
+        Self::try_from(text.to_owned())
     }
 }
 
 impl TryFrom<String> for Grantee {
-    type Error = String;
+    type Error = NotAGrantee;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
+    fn try_from(text: String) -> Result<Self, NotAGrantee> {
+        match kind_of(&text) {
+            Some(kind) => Ok(Self { text, kind }),
+            None => Err(NotAGrantee(text)),
+        }
     }
 }
 
@@ -221,7 +221,8 @@ mod tests {
             "arn:aws:organizations:us-east-1:111122223333:organization/o-exampleorgid",
             "arn:aws:iam::111122223333:root",
         ] {
-            assert!(text.parse::<Grantee>().is_err(), "{text}");
+            let refused = NotAGrantee(text.to_owned());
+            assert_eq!(text.parse::<Grantee>(), Err(refused));
         }
     }
 }

@@ -1,47 +1,18 @@
 //! Images and what they are made of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use chrono::{DateTime, DurationRound, Months, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, Months, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::state::block_device::BlockDevice;
 use crate::state::grantee::Grantee;
 use crate::state::image_seed::ImageSeed;
+use crate::state::image_state::ImageState;
+use crate::state::resource_id::{NotAnImageId, digits_of};
 use crate::state::snapshot::Snapshot;
+use crate::state::tags::Tags;
 use crate::state::watermark::{ScanResults, Watermark};
-
-/// The states of the EC2 API model (`ImageState`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names are EC2's own")]
-pub enum ImageState {
-    Pending,
-    #[default]
-    Available,
-    Invalid,
-    Deregistered,
-    Transient,
-    Failed,
-    Error,
-    Disabled,
-}
-
-impl ImageState {
-    /// As answers spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Available => "available",
-            Self::Invalid => "invalid",
-            Self::Deregistered => "deregistered",
-            Self::Transient => "transient",
-            Self::Failed => "failed",
-            Self::Error => "error",
-            Self::Disabled => "disabled",
-        }
-    }
-}
 
 /// An image, with defaults for all but the id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +34,7 @@ pub struct Image {
     /// Default: `x86_64`.
     pub architecture: String,
     /// Its tags, as the emulator's account sees them.
-    pub tags: BTreeMap<String, String>,
+    pub tags: Tags,
     /// Default: one unencrypted EBS volume, `/dev/xvda`. The first one is the root device.
     pub block_devices: Vec<BlockDevice>,
     /// All of them of type `marketplace`. An empty one is shown without its code.
@@ -116,28 +87,28 @@ impl Image {
             image_id: image_id.into(),
             ..ImageSeed::default()
         };
-        Self::try_from(seed).unwrap_or_else(|message| panic!("{message}"))
+        Self::try_from(seed).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Adds a tag.
+    /// Adds a tag, or replaces the one of that key.
     pub fn tag(mut self, key: &str, value: &str) -> Self {
         self.tags.insert(key.to_owned(), value.to_owned());
         self
     }
 
-    /// Sets the name.
+    /// Replaces the name that follows from the id.
     pub fn name(mut self, name: &str) -> Self {
         self.name = name.to_owned();
         self
     }
 
-    /// Sets the description.
+    /// Sets the description, which an image does not have by default.
     pub fn description(mut self, description: &str) -> Self {
         self.description = Some(description.to_owned());
         self
     }
 
-    /// Sets the state.
+    /// Puts it in a state other than `available`.
     pub fn state(mut self, state: ImageState) -> Self {
         self.state = state;
         self
@@ -153,19 +124,19 @@ impl Image {
         self.state(ImageState::Disabled)
     }
 
-    /// Makes it another account's.
+    /// Makes it another account's, which alone may change it.
     pub fn owned_by(mut self, account: &str) -> Self {
         self.owner_id = Some(account.to_owned());
         self
     }
 
-    /// Sets the creation date.
+    /// Sets the creation date, which is now by default.
     pub fn created(mut self, at: DateTime<Utc>) -> Self {
         self.creation_date = at;
         self
     }
 
-    /// Sets the deprecation time.
+    /// Sets the deprecation time, past or future; it is not rounded.
     pub fn deprecated(mut self, at: DateTime<Utc>) -> Self {
         self.deprecation_time = Some(at);
         self
@@ -228,7 +199,7 @@ impl Image {
         self
     }
 
-    /// Replaces the whole mapping.
+    /// Replaces the whole mapping; the first one is the root device.
     pub fn block_devices(mut self, devices: impl IntoIterator<Item = BlockDevice>) -> Self {
         self.block_devices = devices.into_iter().collect();
         self
@@ -257,9 +228,7 @@ impl Image {
     ///
     /// When it is no grantee.
     pub fn granted(mut self, grantee: &str) -> Self {
-        let grantee = grantee
-            .parse()
-            .unwrap_or_else(|message: String| panic!("{message}"));
+        let grantee: Grantee = grantee.parse().unwrap_or_else(|error| panic!("{error}"));
         self.launch_permissions.insert(grantee);
         self
     }
@@ -315,19 +284,47 @@ impl Image {
     }
 }
 
+impl TryFrom<ImageSeed> for Image {
+    type Error = NotAnImageId;
+
+    fn try_from(seed: ImageSeed) -> Result<Self, NotAnImageId> {
+        let Some(digits) = digits_of(&seed.image_id, "ami-") else {
+            return Err(NotAnImageId(seed.image_id));
+        };
+        let snapshot_id = format!("snap-{digits}");
+        let usual_devices = || vec![BlockDevice::ebs("/dev/xvda", &snapshot_id)];
+        let usual_name = || format!("image-{digits}");
+        Ok(Self {
+            name: seed.name.unwrap_or_else(usual_name),
+            description: seed.description,
+            state: seed.state,
+            owner_id: seed.owner_id,
+            creation_date: seed
+                .creation_date
+                .unwrap_or_else(|| Utc::now().trunc_subsecs(0)),
+            architecture: seed.architecture.unwrap_or_else(|| "x86_64".to_owned()),
+            tags: seed.tags,
+            block_devices: seed.block_devices.unwrap_or_else(usual_devices),
+            product_codes: seed.product_codes,
+            launch_permissions: seed.launch_permissions,
+            imds_support: seed.imds_support,
+            deprecation_time: seed.deprecation_time,
+            deprecation_text: seed.deprecation_text,
+            source_image_id: seed.source_image_id,
+            watermarks: seed.watermarks,
+            scan_results: seed.scan_results,
+            root_device_type: seed.root_device_type,
+            root_device_name: seed.root_device_name,
+            last_launched_time: seed.last_launched_time,
+            snapshots: seed.snapshots,
+            image_id: seed.image_id,
+        })
+    }
+}
+
 /// The nearest minute, as EC2 rounds deprecation times.
 pub(crate) fn to_the_minute(at: DateTime<Utc>) -> DateTime<Utc> {
     at.duration_round(TimeDelta::minutes(1)).unwrap_or(at)
-}
-
-/// Whether a text is a prefix and 8 or 17 lower-case hexadecimal digits.
-pub(crate) fn is_resource_id(text: &str, prefix: &str) -> bool {
-    text.strip_prefix(prefix).is_some_and(|digits| {
-        matches!(digits.len(), 8 | 17)
-            && digits
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    })
 }
 
 /// As EC2 writes times: `2026-03-25T16:30:25.000Z`.

@@ -1,14 +1,15 @@
-//! The JSON form of an image, and its defaults.
+//! The JSON form of an image.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use crate::state::block_device::BlockDevice;
 use crate::state::grantee::Grantee;
-use crate::state::image::{Image, ImageState, is_resource_id};
+use crate::state::image_state::ImageState;
 use crate::state::snapshot::Snapshot;
+use crate::state::tags::Tags;
 use crate::state::watermark::{ScanResults, Watermark};
 
 /// The JSON form: everything but the id may be left out.
@@ -24,7 +25,7 @@ pub(super) struct ImageSeed {
     pub(super) creation_date: Option<DateTime<Utc>>,
     pub(super) architecture: Option<String>,
     #[serde(default)]
-    pub(super) tags: BTreeMap<String, String>,
+    pub(super) tags: Tags,
     pub(super) block_devices: Option<Vec<BlockDevice>>,
     #[serde(default)]
     pub(super) product_codes: Vec<String>,
@@ -41,42 +42,4 @@ pub(super) struct ImageSeed {
     pub(super) root_device_name: Option<String>,
     pub(super) last_launched_time: Option<DateTime<Utc>>,
     pub(super) snapshots: Option<Vec<Snapshot>>,
-}
-
-impl TryFrom<ImageSeed> for Image {
-    type Error = String;
-
-    fn try_from(seed: ImageSeed) -> Result<Self, String> {
-        if !is_resource_id(&seed.image_id, "ami-") {
-            return Err(format!("`{}` is no image id", seed.image_id));
-        }
-        let digits = seed.image_id["ami-".len()..].to_owned();
-        Ok(Self {
-            name: seed.name.unwrap_or_else(|| format!("image-{digits}")),
-            description: seed.description,
-            state: seed.state,
-            owner_id: seed.owner_id,
-            creation_date: seed
-                .creation_date
-                .unwrap_or_else(|| Utc::now().trunc_subsecs(0)),
-            architecture: seed.architecture.unwrap_or_else(|| "x86_64".to_owned()),
-            tags: seed.tags,
-            block_devices: seed
-                .block_devices
-                .unwrap_or_else(|| vec![BlockDevice::ebs("/dev/xvda", &format!("snap-{digits}"))]),
-            product_codes: seed.product_codes,
-            launch_permissions: seed.launch_permissions,
-            imds_support: seed.imds_support,
-            deprecation_time: seed.deprecation_time,
-            deprecation_text: seed.deprecation_text,
-            source_image_id: seed.source_image_id,
-            watermarks: seed.watermarks,
-            scan_results: seed.scan_results,
-            root_device_type: seed.root_device_type,
-            root_device_name: seed.root_device_name,
-            last_launched_time: seed.last_launched_time,
-            snapshots: seed.snapshots,
-            image_id: seed.image_id,
-        })
-    }
 }

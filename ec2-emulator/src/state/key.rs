@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::state::epoch;
+use crate::state::partition::partition_of;
 
 /// Who made a key. AWS-managed keys open nothing to other accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -160,7 +161,7 @@ impl Key {
             .managed_by_aws()
     }
 
-    /// Gives it an alias.
+    /// Adds an alias, such as `alias/images`.
     pub fn alias(mut self, alias: &str) -> Self {
         self.aliases.insert(alias.to_owned());
         self
@@ -189,7 +190,7 @@ impl Key {
         self
     }
 
-    /// Adds a grant.
+    /// Adds a grant, even one of an id that is there already.
     pub fn grant(mut self, grant: KeyGrant) -> Self {
         self.grants.push(grant);
         self
@@ -205,10 +206,10 @@ impl Key {
         self.arn.split(':').nth(place).unwrap_or_default()
     }
 
-    /// Completes what it lacks.
+    /// Makes an ARN of a bare id, and adds the usual policy where it has none.
     pub(crate) fn complete(&mut self, region: &str, account: &str) {
         if !self.arn.starts_with("arn:") {
-            let partition = crate::wire::signature::partition_of(region);
+            let partition = partition_of(region);
             self.arn = format!("arn:{partition}:kms:{region}:{account}:key/{}", self.arn);
         }
         if self.policies.is_empty() {

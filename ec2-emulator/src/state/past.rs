@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::state::State;
+use crate::state::account::State;
 use crate::state::image::Image;
 use crate::state::key::{self, Key};
 use crate::state::parameter::Parameter;

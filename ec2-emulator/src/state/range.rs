@@ -17,9 +17,7 @@ pub struct ImageRange {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Pattern {
-    /// How many.
     count: u64,
-    /// The first number.
     #[serde(default)]
     first: u64,
     /// From one number to the next.

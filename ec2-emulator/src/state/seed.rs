@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::state::account::State;
+use crate::state::block_public_access::BlockPublicAccess;
 use crate::state::image::Image;
 use crate::state::key::Key;
 use crate::state::parameter::Parameter;
 use crate::state::range::ImageRange;
 use crate::state::snapshot::Snapshot;
+use crate::state::tags::Tags;
 use crate::state::usage::{ReportPace, Usage, UsageReport};
-use crate::state::{BlockPublicAccess, State};
 
 /// The JSON form of a state, or of additions to one. Everything may be left out.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -28,7 +30,7 @@ pub struct Seed {
     pub deregistered: BTreeSet<String>,
     /// See [`State::other_tags`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub other_tags: BTreeMap<String, BTreeMap<String, String>>,
+    pub other_tags: BTreeMap<String, Tags>,
     /// See [`State::parameters`].
     pub parameters: Vec<Parameter>,
     /// See [`State::keys`].

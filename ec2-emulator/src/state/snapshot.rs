@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::block_device::eight;
 use crate::state::grantee::Grantee;
+use crate::state::tags::Tags;
 
 /// A snapshot. Only its owner sees it here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +28,7 @@ pub struct Snapshot {
     pub volume_size: u32,
     /// Its tags.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<String, String>,
+    pub tags: Tags,
     /// Who may create volumes from it, or copy it: accounts and `all`.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub create_volume_permissions: BTreeSet<Grantee>,
@@ -48,7 +49,7 @@ impl Snapshot {
             encrypted: false,
             kms_key_id: None,
             volume_size: eight(),
-            tags: BTreeMap::new(),
+            tags: Tags::new(),
             create_volume_permissions: BTreeSet::new(),
             product_codes: Vec::new(),
             associated_kms_keys: Vec::new(),

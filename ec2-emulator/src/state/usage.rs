@@ -1,12 +1,11 @@
 //! Who uses the images, and the reports that tell it.
 //! Source: EC2 User Guide, "View your AMI usage"; EC2 API model, `ImageUsageReport`.
 
+use crate::state::tags::Tags;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-
-use crate::state::State;
 
 /// The resource types that a report can cover.
 pub(crate) const RESOURCE_TYPES: [&str; 4] = [
@@ -19,14 +18,12 @@ pub(crate) const RESOURCE_TYPES: [&str; 4] = [
 /// How many resources of an account refer to an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it")]
 pub struct Usage {
-    /// The image.
     pub image_id: String,
-    /// The account that uses it.
     pub account_id: String,
     /// For example `ec2:Instance`.
     pub resource_type: String,
-    /// How many there are.
     pub count: u64,
 }
 
@@ -117,7 +114,7 @@ pub struct UsageReport {
     pub creation_time: DateTime<Utc>,
     /// Its tags.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<String, String>,
+    pub tags: Tags,
     /// What it says once it is available.
     #[serde(default)]
     pub entries: Vec<Usage>,
@@ -148,7 +145,7 @@ impl UsageReport {
             state: Some(ReportState::Available),
             state_reason: None,
             creation_time: now(),
-            tags: BTreeMap::new(),
+            tags: Tags::new(),
             entries: entries.into_iter().collect(),
             described: 0,
             request: None,
@@ -161,7 +158,7 @@ impl UsageReport {
         self
     }
 
-    /// Sets the state.
+    /// Fixes the state, whatever follows from time and describes.
     pub fn state(mut self, state: ReportState) -> Self {
         self.state = Some(state);
         self
@@ -173,42 +170,5 @@ impl UsageReport {
         self.creation_time
             .checked_add_signed(month)
             .unwrap_or(DateTime::<Utc>::MAX_UTC)
-    }
-}
-
-impl State {
-    /// Adds a report, or replaces it.
-    pub fn add_usage_report(&mut self, report: UsageReport) {
-        self.usage_reports.insert(report.report_id.clone(), report);
-    }
-
-    /// The reports that EC2 has not deleted yet.
-    pub(crate) fn present_reports(&self) -> impl Iterator<Item = &UsageReport> {
-        let now = Utc::now();
-        let reports = self.usage_reports.values();
-        reports.filter(move |report| report.expiration_time() > now)
-    }
-
-    pub(crate) fn report_state(&self, report: &UsageReport) -> ReportState {
-        if let Some(state) = report.state {
-            return state;
-        }
-        let age = Utc::now() - report.creation_time;
-        let pace = self.report_pace;
-        let is_ready = age >= TimeDelta::milliseconds(pace.ms.into());
-        if is_ready && report.described >= pace.describes {
-            ReportState::Available
-        } else {
-            ReportState::Pending
-        }
-    }
-
-    /// Counts that reports were described.
-    pub(crate) fn count_described(&mut self, ids: &[String]) {
-        for id in ids {
-            if let Some(report) = self.usage_reports.get_mut(id) {
-                report.described = report.described.saturating_add(1);
-            }
-        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::wire::error::ApiError;
-use crate::wire::request::Service;
+use crate::wire::service::Service;
 use crate::wire::spoil::Spoils;
 use crate::wire::xml::Writer;
 

@@ -3,7 +3,7 @@
 //! The texts are those seen in real answers where one is known; clients must decide by code, never
 //! by text.
 
-use crate::wire::request::Service;
+use crate::wire::service::Service;
 
 /// An answer that says no.
 #[derive(Debug, Clone)]

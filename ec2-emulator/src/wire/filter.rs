@@ -1,9 +1,11 @@
 //! The filters of the describe calls. Source: EC2 User Guide, "Filter resources": values are
 //! alternatives, `*` and `?` are wildcards, `\` escapes them, values are case-sensitive, and a call
-//! may hold at most 200 filter values.
+//! may hold at most [`VALUES_PER_CALL_MAX`] values.
 
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
+
+const VALUES_PER_CALL_MAX: usize = 200;
 
 /// One filter: it holds when any of its values does.
 #[derive(Debug)]
@@ -34,10 +36,13 @@ impl Filter {
                 patterns,
             });
         }
-        if filters.iter().map(|f| f.values.len()).sum::<usize>() > 200 {
+        if filters.iter().map(|f| f.values.len()).sum::<usize>() > VALUES_PER_CALL_MAX {
             return Err(ApiError::new(
                 "FilterLimitExceeded",
-                "The maximum number of filter values specified on a single call is 200",
+                format!(
+                    "The maximum number of filter values specified on a single call is \
+                     {VALUES_PER_CALL_MAX}"
+                ),
             ));
         }
         Ok(filters)

@@ -3,6 +3,9 @@
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
 
+/// What `MaxResults` may say.
+const PAGE_RESULTS_MAX: usize = 1000;
+
 /// What a request says about pages.
 pub(crate) struct Paging {
     size: Option<usize>,
@@ -26,11 +29,11 @@ impl Paging {
         let size = match params.take("MaxResults") {
             None => None,
             Some(text) => match text.parse::<usize>() {
-                Ok(size) if (least..=1000).contains(&size) => {
+                Ok(size) if (least..=PAGE_RESULTS_MAX).contains(&size) => {
                     Some(largest.map_or(size, |largest| size.min(largest)))
                 }
                 _ => {
-                    let why = format!("Expecting a value from {least} to 1000.");
+                    let why = format!("Expecting a value from {least} to {PAGE_RESULTS_MAX}.");
                     return Err(ApiError::invalid_value("MaxResults", &text, &why));
                 }
             },

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use hyper::body::Bytes;
 use serde_json::Value;
 
-use crate::sts;
 use crate::wire::error::ApiError;
 use crate::wire::query::Params;
+use crate::wire::service::{STS_VERSION, Service};
 
 /// A request as it came over the wire.
 #[derive(Debug)]
@@ -17,31 +17,6 @@ pub(crate) struct Request {
     pub(crate) authorization: Option<String>,
     /// `X-Amz-Target`: there for the JSON protocol only.
     pub(crate) target: Option<String>,
-}
-
-/// The services, each with a protocol of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Service {
-    Ec2,
-    Ssm,
-    Kms,
-    Sts,
-}
-
-impl Service {
-    /// As signatures and the log name it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Ec2 => "ec2",
-            Self::Ssm => "ssm",
-            Self::Kms => "kms",
-            Self::Sts => "sts",
-        }
-    }
-
-    pub(crate) fn is_json(self) -> bool {
-        matches!(self, Self::Ssm | Self::Kms)
-    }
 }
 
 /// What a request asks for.
@@ -76,7 +51,7 @@ impl Decoded {
             Ok(mut params) => {
                 decoded.action = params.take("Action").unwrap_or_default();
                 decoded.version = params.take("Version");
-                if decoded.version.as_deref() == Some(sts::VERSION) {
+                if decoded.version.as_deref() == Some(STS_VERSION) {
                     decoded.service = Service::Sts;
                 }
                 decoded.params = params.into_left();

@@ -64,28 +64,6 @@ impl Scope {
             region: signed_region.to_owned(),
         })
     }
-
-    /// The partition its Region belongs to.
-    pub(crate) fn partition(&self) -> &'static str {
-        partition_of(&self.region)
-    }
-}
-
-/// The partition that a Region belongs to.
-pub(crate) fn partition_of(region: &str) -> &'static str {
-    let starts = [
-        ("cn-", "aws-cn"),
-        ("us-gov-", "aws-us-gov"),
-        ("us-iso-", "aws-iso"),
-        ("us-isob-", "aws-iso-b"),
-        ("eusc-", "aws-eusc"),
-    ];
-    for (start, partition) in starts {
-        if region.starts_with(start) {
-            return partition;
-        }
-    }
-    "aws"
 }
 
 #[cfg(test)]
@@ -105,7 +83,7 @@ mod tests {
     #[test]
     fn the_scope_must_name_the_service_and_the_region() {
         let scope = Scope::check(Some(HEADER), "ec2", Some("us-gov-west-1")).expect("good");
-        assert_eq!(scope.partition(), "aws-us-gov");
+        assert_eq!(scope.region, "us-gov-west-1");
         assert_eq!(code(Some(HEADER), "ec2", None), None);
         let refused = Some("AuthFailure".to_owned());
         assert_eq!(code(Some(HEADER), "ssm", None), refused);

@@ -102,8 +102,8 @@ impl Spoil {
 
 /// The names and ids of a resource in JSON.
 fn ids(members: &Map<String, Value>) -> impl Iterator<Item = &str> {
-    const NAMES: [&str; 5] = ["Name", "ARN", "KeyId", "Arn", "GrantId"];
-    NAMES
+    const ID_MEMBERS: [&str; 5] = ["Name", "ARN", "KeyId", "Arn", "GrantId"];
+    ID_MEMBERS
         .into_iter()
         .filter_map(|name| members.get(name)?.as_str())
 }

@@ -1,4 +1,4 @@
-use ec2_emulator::{Act, ActError, BlockPublicAccess, Image, ParameterType};
+use ec2_emulator::{Act, ActError, BlockPublicAccess, Image, KeyState, ParameterType};
 use serde_json::json;
 
 use crate::{FRIEND, ID, ORGANIZATION, with};
@@ -32,6 +32,23 @@ fn people_change_tags_permissions_and_states_by_hand() {
     assert_eq!(image["LaunchPermissions"], json!([FRIEND, ORGANIZATION]));
     let snapshot = client.control("GET", "snapshots/snap-0123456789abcdef0", "");
     assert_eq!(snapshot.json()["Tags"], json!({ "s": "1" }));
+}
+
+#[test]
+fn permissions_and_keys_are_replaced_by_hand() {
+    let (emulator, client) = with([Image::new(ID).granted("all")]);
+    let key = "arn:aws:kms:us-east-1:111122223333:key/k";
+    let acts = json!([
+        { "SetLaunchPermissions": { "ImageId": ID, "To": [FRIEND] } },
+        { "PutKey": { "Arn": key, "KeyState": "Disabled" } },
+    ]);
+    client
+        .control("POST", "acts", &acts.to_string())
+        .assert_ok();
+    let grantees = emulator.image(ID).expect("still there").grantees();
+    assert_eq!(grantees, [FRIEND]);
+    let state = emulator.edit(|state| state.keys["k"].key_state);
+    assert_eq!(state, KeyState::Disabled);
 }
 
 #[test]

@@ -173,11 +173,31 @@ fn the_process_says_where_it_listens() {
 }
 
 #[test]
-fn the_process_refuses_options_it_does_not_know() {
-    let output = Command::new(env!("CARGO_BIN_EXE_ec2-emulator"))
-        .args(["--latency", "1"])
-        .output()
-        .expect("it starts");
-    assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--latency is no option"));
+fn the_process_says_why_it_does_not_start() {
+    for (arguments, message) in [
+        (
+            ["--latency", "1"].as_slice(),
+            "--latency is no option; see --help",
+        ),
+        (
+            &["--seed"],
+            "--seed needs a value, or is no option; see --help",
+        ),
+        (
+            &["--latency-ms", "soon"],
+            "--latency-ms soon: invalid digit found in string",
+        ),
+        (
+            &["--listen", "localhost"],
+            "--listen localhost: invalid socket address syntax",
+        ),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_ec2-emulator"))
+            .args(arguments)
+            .output()
+            .expect("it starts");
+        assert!(!output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said, format!("ec2-emulator: {message}\n"));
+    }
 }
