@@ -381,6 +381,7 @@ fn reconciler<'a, E: Ec2, K: Keys, P: Parameters>(
             explain: true,
             recheck_policy: false,
         },
+        promised: &Promised::Nothing,
         clock: Utc::now,
     }
 }

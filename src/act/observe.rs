@@ -109,10 +109,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
         ids: &[ImageId],
         promised: &'a Promised,
     ) -> impl Stream<Item = Seen> + use<'a, E> {
-        let timeout = match promised {
-            Promised::Tags(_) => TAGS_TIMEOUT,
-            _ => VISIBILITY_TIMEOUT,
-        };
+        let timeout = timeout_of(promised);
         let waiting = Waiting {
             ids: ids.to_vec(),
             promised,
@@ -136,6 +133,47 @@ impl<'a, E: Ec2> Observer<'a, E> {
             Ok(mut found) => found.take(id),
             Err(error) => failed(id, its_own_fault(error)),
         }
+    }
+
+    /// Until when the reads of an image that shows what an event promised are held against the
+    /// promise: as long as for the first read. `None` if nothing was promised, or if the image does not
+    /// show it.
+    #[must_use]
+    pub fn promised_until(&self, fresh: &Fresh, promised: &Promised) -> Option<Instant> {
+        if matches!(promised, Promised::Nothing) {
+            return None;
+        }
+        let seen = Seen::Image(fresh.clone());
+        match self.early(&seen, promised) {
+            None => Some(Instant::now() + timeout_of(promised)),
+            Some(_) => None,
+        }
+    }
+
+    /// Reads an image again that showed what an event promised. A read that falls behind the promise
+    /// lags, and says nothing until the time is up; then what is read counts.
+    pub async fn again_as_promised(
+        &self,
+        id: ImageId,
+        promised: &Promised,
+        until: Instant,
+        attempts: &Attempts<'_>,
+    ) -> Seen {
+        for delay in Retry::backoff() {
+            let seen = self.again(id, attempts).await;
+            let Some(early) = self.early(&seen, promised) else {
+                return seen;
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || !attempts.wait(delay.min(left)).await {
+                // It was there, so it may be gone by now; but it cannot become pending again.
+                return match early {
+                    Early::Pending => too_early(id, seen, early),
+                    Early::Missing | Early::OtherTags => seen,
+                };
+            }
+        }
+        self.again(id, attempts).await
     }
 
     async fn read_waiting(&self, waiting: &mut Waiting<'_>) {
@@ -277,6 +315,14 @@ impl<'a, E: Ec2> Observer<'a, E> {
                 return Ok(found);
             }
         }
+    }
+}
+
+/// How long EC2's reads may lag behind this promise.
+fn timeout_of(promised: &Promised) -> Duration {
+    match promised {
+        Promised::Tags(_) => TAGS_TIMEOUT,
+        _ => VISIBILITY_TIMEOUT,
     }
 }
 

@@ -13,8 +13,8 @@ use std::{rc::Rc, time::Duration};
 
 use ami_warden_core::{
     Change, DirectiveTags, Directives, Grantee, Hold, Image, ImageState, LaunchPermissionChange,
-    LaunchPermissions, Observed, OrganizationArn, Plan, PolicyError, Refusal, Request, ShareFacts,
-    WishContext, plan, plan_removals,
+    LaunchPermissions, Observed, OrganizationArn, Plan, PolicyError, Promised, Refusal, Request,
+    ShareFacts, WishContext, plan, plan_removals,
 };
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, timeout};
@@ -87,6 +87,8 @@ pub struct Reconciler<'a, E, K, P> {
     pub rulebooks: &'a Rulebooks<'a, P>,
     pub settings: ImageSettings<'a>,
     pub manner: Manner,
+    /// What the event promised of the images. No later read of an image may fall behind it.
+    pub promised: &'a Promised,
     pub clock: fn() -> DateTime<Utc>,
 }
 
@@ -335,6 +337,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         attempts: &Attempts<'_>,
     ) -> Result<Reconciled, PolicyError> {
         let mut work = Work::new(fresh.image.id, attempts);
+        work.promised_until = self.observer.promised_until(&fresh, self.promised);
         let mut rounds = 1;
         loop {
             let rulebook = match self.rulebooks.fresh(READ_AGE_MAX, attempts).await {
@@ -359,7 +362,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             };
             let (pass, launch) = self.pass(&basis, &mut work).await;
             let again = match pass {
-                Pass::Again => self.observer.again(work.id, attempts).await,
+                Pass::Again => self.again(&work).await,
                 Pass::Round(newer) if rounds < ROUNDS_MAX => {
                     rounds += 1;
                     Seen::Image(newer)
@@ -639,7 +642,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             return Pass::Failed(error);
         }
         if error.kind == ErrorKind::NotYet {
-            match self.observer.again(work.id, work.attempts).await {
+            match self.again(work).await {
                 Seen::Record(record) => return Pass::Record(record),
                 Seen::Image(fresh) => {
                     if let Some(record) = ImageRecord::of_state(&fresh.image) {
@@ -723,7 +726,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             READ_AGE_MAX
         };
         let (seen, rulebook, read_back) = tokio::join!(
-            self.observer.again(work.id, work.attempts),
+            self.again(work),
             self.rulebooks.fresh(age, work.attempts),
             self.read_back(expected.as_ref(), work)
         );
@@ -755,6 +758,20 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             Pass::Settled
         } else {
             Pass::Round(fresh)
+        }
+    }
+
+    /// Reads the image again.
+    async fn again(&self, work: &Work<'_>) -> Seen {
+        let Work { id, attempts, .. } = *work;
+        match work.promised_until {
+            Some(until) => {
+                let observer = &self.observer;
+                observer
+                    .again_as_promised(id, self.promised, until, attempts)
+                    .await
+            }
+            None => self.observer.again(id, attempts).await,
         }
     }
 

@@ -7,6 +7,8 @@ use ami_warden_core::{
     LaunchPermissionChange, LaunchPermissions, Refusal,
 };
 
+use tokio::time::Instant;
+
 use super::{
     call_error::{CallError, ErrorKind},
     reads::Permissions,
@@ -45,6 +47,8 @@ pub(super) struct Work<'a> {
     pub(super) slot: Option<&'static str>,
     pub(super) stale_reads: usize,
     pub(super) removals_sent: bool,
+    /// Until when a read that falls behind the event's promise is one that lags.
+    pub(super) promised_until: Option<Instant>,
 }
 
 /// The launch permissions after a write, and the problem with them, if there is one.
@@ -71,6 +75,7 @@ impl<'a> Work<'a> {
             slot: None,
             stale_reads: 0,
             removals_sent: false,
+            promised_until: None,
         }
     }
 

@@ -304,7 +304,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         let done = match (allow_list, seen) {
             (Err(error), _) => Err(error),
             (Ok(_), Some(Seen::Image(fresh))) => {
-                let reconciler = self.reconciler(self.manner(true, true));
+                let reconciler = self.reconciler(self.manner(true, true), &Promised::Nothing);
                 reconciler.by_request(fresh, request, &attempts).await
             }
             (Ok(_), Some(Seen::Record(record))) => Ok(Reconciled::only(*record)),
@@ -351,7 +351,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             rulebooks: self.rulebooks,
             last_start: self.last_start,
         };
-        let reconciler = self.reconciler(manner);
+        let reconciler = self.reconciler(manner, promised);
         let (retry, reconciler) = (self.retry, &reconciler);
         let begin = move |fresh: Fresh| async move {
             let attempts = if several {
@@ -458,7 +458,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         }
     }
 
-    fn reconciler(&self, manner: Manner) -> Reconciler<'_, E, K, P> {
+    fn reconciler<'b>(&'b self, manner: Manner, promised: &'b Promised) -> Reconciler<'b, E, K, P> {
         let settings = &self.warden.settings;
         Reconciler {
             ec2: &self.warden.ec2,
@@ -472,6 +472,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
                 status_tag: settings.status_tag.as_deref(),
             },
             manner,
+            promised,
             clock: Utc::now,
         }
     }

@@ -527,6 +527,60 @@ fn a_tag_event_ahead_of_ec2s_reads_waits_until_they_show_it() {
 }
 
 #[test]
+fn a_later_read_that_lags_behind_the_event_is_no_newer_wish() {
+    for times in [1, 2, 3] {
+        let image = share("= 444455556666 222233334444")
+            .granted(ALICE)
+            .granted(BOB);
+        let mut function = World::new().permissive().image(image).start();
+        // The first read shows the new tags, the looks after a write those before.
+        let lag = Fault::new("DescribeImages", FaultKind::Stale).skip(1);
+        function.emulator.fault(lag.times(times));
+        function.emulator.act(retag("= 444455556666")).unwrap();
+        let answer = function.invoke(&tag_changed(&function.emulator.image(IMAGE).unwrap()));
+        assert_eq!(function.grantees(IMAGE), [ALICE], "{answer:#}");
+        let calls = function.emulator.calls();
+        assert!(!calls.iter().any(|call| let_in(call, BOB)), "{answer:#}");
+    }
+}
+
+#[test]
+fn an_event_is_not_lost_when_a_later_read_lags_behind_it() {
+    let available = || Act::SetState {
+        image_id: IMAGE.into(),
+        state: ec2_emulator::ImageState::Available,
+    };
+    for code in ["RequestLimitExceeded", "InvalidAMIID.Unavailable"] {
+        for (before, after) in [
+            (Some(share(ALICE).pending()), available()),
+            (Some(Image::new(IMAGE)), retag(ALICE)),
+            (None, retag(ALICE)),
+        ] {
+            let mut function = World::new().permissive().start();
+            let was_there = before.is_some();
+            function.emulator.add_all(before);
+            let lag = Fault::new("DescribeImages", FaultKind::Stale).skip(1);
+            function.emulator.fault(lag);
+            if !was_there {
+                function.emulator.add(Image::new(IMAGE));
+            }
+            function.emulator.act(after.clone()).unwrap();
+            function
+                .emulator
+                .fault(Fault::error("ModifyImageAttribute", code));
+            let sent = match &after {
+                Act::AddTags { .. } if was_there => {
+                    tag_changed(&function.emulator.image(IMAGE).unwrap())
+                }
+                _ => event("ami-available"),
+            };
+            let answer = function.invoke(&sent);
+            assert_eq!(function.grantees(IMAGE), [ALICE], "{code}: {answer:#}");
+        }
+    }
+}
+
+#[test]
 fn a_deleted_tag_is_waited_for_as_well() {
     let part = "ami-warden:launch-permission:b";
     let before = share("= 444455556666")

@@ -92,6 +92,7 @@ impl<'a, 's> Bench<'a, 's> {
                 status_tag: self.status_tag,
             },
             manner: self.manner,
+            promised: &Promised::Nothing,
             clock: now,
         };
         let attempts = retry.attempts();
