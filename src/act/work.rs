@@ -105,7 +105,7 @@ impl<'a> Work<'a> {
     }
 
     /// Records a change that EC2 took. A second write of the same, after a read that did not show the
-    /// first yet, is not a second change.
+    /// first yet, is not a second change, unless another one was made against it in between.
     pub(super) fn done(&mut self, change: Change) {
         self.trouble = None;
         let read_back = match &change {
@@ -118,17 +118,24 @@ impl<'a> Work<'a> {
             }
             _ => None,
         };
-        if !self
-            .record
-            .changes
-            .iter()
-            .any(|earlier| earlier.change == change)
-        {
+        if !self.is_recorded(&change) {
             self.record.changes.push(ChangeRecord {
                 change,
                 effect: Effect::Done { read_back },
             });
         }
+    }
+
+    fn is_recorded(&self, change: &Change) -> bool {
+        for earlier in self.record.changes.iter().rev() {
+            if earlier.change == *change {
+                return true;
+            }
+            if undoes(&earlier.change, change) {
+                return false;
+            }
+        }
+        false
     }
 
     pub(super) fn answer_lost(&mut self, change: Change) {
@@ -217,6 +224,21 @@ impl<'a> Work<'a> {
             record.outcome = outcome(&record, dry_run);
         }
         (record, self.written_by)
+    }
+}
+
+/// Whether a change takes back something of another one.
+fn undoes(change: &Change, other: &Change) -> bool {
+    match (change, other) {
+        (Change::LaunchPermission(change), Change::LaunchPermission(other)) => {
+            !change.add.is_disjoint(&other.remove) || !change.remove.is_disjoint(&other.add)
+        }
+        (Change::CopyPermission(change), Change::CopyPermission(other)) => {
+            change.snapshot == other.snapshot
+                && change.direction != other.direction
+                && !change.accounts.is_disjoint(&other.accounts)
+        }
+        (change, other) => change.attribute() == other.attribute(),
     }
 }
 

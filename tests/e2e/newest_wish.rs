@@ -235,6 +235,31 @@ fn a_wish_that_changes_in_the_moment_of_the_write_is_obeyed_by_the_same_look() {
 }
 
 #[test]
+fn a_wish_that_changes_there_and_back_is_told_write_by_write() {
+    let image = share("= 444455556666").granted(ALICE).granted(BOB);
+    let mut function = World::new().permissive().image(image).start();
+    let write = |param, tag| {
+        let at = CallMatch::new("ModifyImageAttribute").with(param, BOB);
+        Trigger::after(at, [retag(tag)])
+    };
+    let emulator = &function.emulator;
+    emulator.trigger(write(
+        "LaunchPermission.Remove.1.UserId",
+        "= 444455556666 222233334444",
+    ));
+    emulator.trigger(write("LaunchPermission.Add.1.UserId", "= 444455556666"));
+    let entry = function.look();
+    assert_eq!(function.grantees(IMAGE), [ALICE]);
+    let changes = entry["Changes"].as_array().unwrap();
+    let removed: Vec<&Value> = changes.iter().map(|change| &change["Remove"]).collect();
+    assert_eq!(removed, [&json!([BOB]), &json!([]), &json!([BOB])], "{entry:#}");
+    assert_holds(
+        changes.last().unwrap(),
+        &json!({ "After": [ALICE], "Confirmed": true }),
+    );
+}
+
+#[test]
 fn an_image_whose_tags_change_with_every_write_has_failed_after_five_rounds() {
     let mut function = World::new()
         .permissive()
