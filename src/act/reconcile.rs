@@ -501,6 +501,8 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             work.confirm(seen.as_ref(), obeyed == *directives);
         }
         let plan = self.plan(&fresh.image, permissions, facts, directives, rulebook);
+        work.forget_withdrawn(&plan.changes);
+        work.record.notes.retain(|note| note != NOBODY_LET_IN);
         work.record.refusals = plan.refusals;
         for note in plan.notes {
             work.note(note);
@@ -509,7 +511,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         if let Err(pass) = self.write_all(plan.changes, basis, permissions, work).await {
             return pass;
         }
-        work.record.refusals.extend(work.rejections.iter().cloned());
+        work.record.refusals.extend(work.rejections());
         work.record.refusals.sort_by_key(Refusal::code);
         // The status tag tells of the image's own tags and rules, not of a request.
         let status = match basis.wish {

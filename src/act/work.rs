@@ -41,8 +41,7 @@ pub(super) struct Work<'a> {
     /// Changes whose answer was lost: they may have been carried out.
     unsure: Vec<Change>,
     /// Changes that EC2 rejected in this invocation: they are not sent again.
-    rejected: Vec<Change>,
-    pub(super) rejections: Vec<Refusal>,
+    rejected: Vec<(Change, Refusal)>,
     /// An operation whose pace was waited for, and that was not sent yet.
     pub(super) slot: Option<&'static str>,
     pub(super) stale_reads: usize,
@@ -71,7 +70,6 @@ impl<'a> Work<'a> {
             trouble: None,
             unsure: Vec::new(),
             rejected: Vec::new(),
-            rejections: Vec::new(),
             slot: None,
             stale_reads: 0,
             removals_sent: false,
@@ -92,14 +90,12 @@ impl<'a> Work<'a> {
         let mut kept = Vec::new();
         let mut taken_out = false;
         for change in changes {
-            if !self.rejected.contains(&change) {
+            if !self.is_rejected(&change) {
                 kept.push(change);
                 continue;
             }
             taken_out = true;
-            kept.extend(
-                without_additions(&change).filter(|removals| !self.rejected.contains(removals)),
-            );
+            kept.extend(without_additions(&change).filter(|removals| !self.is_rejected(removals)));
         }
         (kept, taken_out)
     }
@@ -153,10 +149,31 @@ impl<'a> Work<'a> {
 
     pub(super) fn reject(&mut self, change: Change, error: &CallError) {
         let refusal = rejected(self.id, &change, error);
-        if !self.rejections.contains(&refusal) {
-            self.rejections.push(refusal);
+        self.rejected.push((change, refusal));
+    }
+
+    fn is_rejected(&self, change: &Change) -> bool {
+        self.rejected.iter().any(|(rejected, _)| rejected == change)
+    }
+
+    /// Forgets what EC2 rejected and nobody wants any more: it is no refusal of this image.
+    pub(super) fn forget_withdrawn(&mut self, wanted: &[Change]) {
+        self.rejected.retain(|(rejected, _)| {
+            wanted.iter().any(|change| {
+                change == rejected || without_additions(change).as_ref() == Some(rejected)
+            })
+        });
+    }
+
+    /// What EC2 rejected, each refusal once.
+    pub(super) fn rejections(&self) -> Vec<Refusal> {
+        let mut rejections: Vec<Refusal> = Vec::new();
+        for (_, refusal) in &self.rejected {
+            if !rejections.contains(refusal) {
+                rejections.push(refusal.clone());
+            }
         }
-        self.rejected.push(change);
+        rejections
     }
 
     /// Records the look at the launch permissions after the last change of them.

@@ -235,6 +235,31 @@ fn a_wish_that_changes_in_the_moment_of_the_write_is_obeyed_by_the_same_look() {
 }
 
 #[test]
+fn what_ec2_refused_of_a_wish_that_was_withdrawn_meanwhile_is_no_refusal() {
+    let image = share("-222233334444 444455556666")
+        .granted(BOB)
+        .tag("ami-warden:description", "bad");
+    let world = World::new().permissive().setting("STATUS_TAG", "status");
+    let mut function = world.image(image).start();
+    let bad = || CallMatch::new("ModifyImageAttribute").with("Description.Value", "bad");
+    let refusal = FaultKind::error("InvalidParameterValue");
+    function.emulator.fault(Fault::on(bad(), refusal));
+    function.emulator.trigger(Trigger::after(
+        bad(),
+        [Act::DeleteTags {
+            id: IMAGE.into(),
+            keys: ["ami-warden:description".to_owned()].into(),
+        }],
+    ));
+    let entry = function.look();
+    assert_eq!(function.grantees(IMAGE), [ALICE], "{entry:#}");
+    assert_holds(&entry, &json!({ "Outcome": "applied", "Refusals": [] }));
+    assert!(!entry["Notes"].to_string().contains("Nobody was let in"), "{entry:#}");
+    let tags = function.emulator.image(IMAGE).unwrap().tags;
+    assert_eq!(tags.get("status"), None, "{entry:#}");
+}
+
+#[test]
 fn a_wish_that_changes_there_and_back_is_told_write_by_write() {
     let image = share("= 444455556666").granted(ALICE).granted(BOB);
     let mut function = World::new().permissive().image(image).start();

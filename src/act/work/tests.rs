@@ -109,10 +109,10 @@ fn a_rejection_is_told_once_for_each_attribute_and_code() {
         work.reject(launch(A, B, A), &refused("InvalidParameterValue"));
         work.reject(launch(A, "", A), &refused("InvalidParameterValue"));
         work.reject(description("d"), &refused("InvalidParameterValue"));
-        let attributes: Vec<_> = work.rejections.iter().map(|r| &r.attribute).collect();
+        let attributes: Vec<_> = work.rejections().into_iter().map(|r| r.attribute).collect();
         assert_eq!(
             attributes,
-            [&Attribute::LaunchPermission, &Attribute::Description]
+            [Attribute::LaunchPermission, Attribute::Description]
         );
     });
 }
