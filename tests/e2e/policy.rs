@@ -455,6 +455,22 @@ fn lists_are_separated_by_commas_and_white_space_line_ends_included() {
 }
 
 #[test]
+fn a_rule_of_nothing_but_separators_states_nothing() {
+    let of_nothing = r#"[{"Match": {}, "LaunchPermission": " , ", "CopyPermission": " "},
+        {"Match": {}, "LaunchPermission": "444455556666", "CopyPermission": "444455556666"}]"#;
+    let mut function = world(&[("rules", of_nothing)])
+        .setting("ALLOWED_COPIERS", "*")
+        .image(Image::new(IMAGE))
+        .start();
+    let entry = function.look();
+    assert_eq!(function.grantees(IMAGE), [ALICE], "{entry:#}");
+    assert_eq!(entry["Changes"].as_array().unwrap().len(), 2, "{entry:#}");
+    let alone = r#"[{"Match": {}, "LaunchPermission": ","}]"#;
+    let mut function = world(&[("rules", alone)]).image(Image::new(IMAGE)).start();
+    assert_eq!(function.look()["Reason"], "no-directives");
+}
+
+#[test]
 fn a_group_of_nothing_is_broken() {
     for list in [",", " , ", "\n"] {
         let mut function = world(&[("groups/team", list)])

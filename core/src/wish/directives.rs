@@ -125,7 +125,7 @@ impl Directives {
         context: &WishContext<'_>,
     ) {
         let statements = own_or_first(&tags.launch_permission, || {
-            first_stating(rules, |rule| rule.launch_permission.as_ref())
+            first_stating(rules, |rule| list(rule.launch_permission.as_ref()))
         });
         if statements.is_empty() {
             return;
@@ -147,7 +147,7 @@ impl Directives {
         context: &WishContext<'_>,
     ) {
         let statements = own_or_first(&tags.copy_permission, || {
-            first_stating(rules, |rule| rule.copy_permission.as_ref())
+            first_stating(rules, |rule| list(rule.copy_permission.as_ref()))
         });
         if statements.is_empty() {
             return;
@@ -280,6 +280,11 @@ fn own_or_first(own: &[Statement], rule: impl FnOnce() -> Option<Statement>) -> 
     } else {
         rule().into_iter().collect()
     }
+}
+
+/// The list of a rule, unless it holds nothing but separators: then it states nothing.
+fn list(value: Option<&String>) -> Option<&String> {
+    value.filter(|value| items(value).next().is_some())
 }
 
 /// The statement of the first rule that states the attribute.
