@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use ami_warden_core::ImageId;
+use ami_warden_core::{IMAGE_IDS_MAX, ImageId};
 
 use crate::tell::{
     answer::{Continue, SweepFrom},
     report::Report,
 };
 
-/// The most failed images whose ids travel in `Continue`: with 4,000 others they fit into the answer.
+/// The most failed images whose ids travel in `Continue`.
 const FAILED_CARRIED_MAX: usize = 1000;
 
-/// The most images that a link hands on by their ids; more are left to a sweep from the beginning.
-const CARRIED_MAX: usize = 4000;
+/// The most images that a sweep hands on by their ids, beside those that failed: the next link takes no
+/// more than [`IMAGE_IDS_MAX`]. More are left to a sweep from the beginning.
+const CARRIED_MAX: usize = IMAGE_IDS_MAX - FAILED_CARRIED_MAX;
 
 /// The work that is left.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

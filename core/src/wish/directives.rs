@@ -284,7 +284,7 @@ fn own_or_first(own: &[Statement], rule: impl FnOnce() -> Option<Statement>) -> 
 
 /// The list of a rule, unless it holds nothing but separators: then it states nothing.
 fn list(value: Option<&String>) -> Option<&String> {
-    value.filter(|value| items(value).next().is_some())
+    value.filter(|value| grantee_items(value).next().is_some())
 }
 
 /// The statement of the first rule that states the attribute.
