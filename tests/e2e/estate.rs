@@ -547,6 +547,43 @@ fn a_chain_carries_at_most_a_thousand_failed_images_and_ends_where_there_are_mor
 }
 
 #[test]
+fn a_link_never_hands_on_more_images_than_the_next_one_takes() {
+    let mut function = World::new().start();
+    let held = |_, image: Image| image.tag("ami-warden:hold", "1");
+    function.emulator.add_all(images(400, held));
+    let reads = || {
+        CallMatch::new("DescribeImages")
+            .without("MaxResults")
+            .forever()
+    };
+    let second_batch = reads().with("Filter.1.Value.*", &nth(399));
+    function
+        .emulator
+        .fault(Fault::on(second_batch, FaultKind::Hang { ms: None }));
+    for n in 0..150 {
+        let unreadable = FaultKind::omit(["imageOwnerId"]);
+        function
+            .emulator
+            .fault(Fault::on(reads(), unreadable).about(&nth(n)));
+    }
+    // What earlier links carried.
+    let carried: Vec<String> = (0..3700).map(|n| nth(100_000 + n)).collect();
+    let sweep = json!({ "Sweep": {}, "ImageIds": carried });
+    let first = function.invoke_for(Duration::from_secs(8), &sweep.to_string());
+    let first = sized_ok(&function, first);
+    function.emulator.clear_faults();
+    let last = function.invoke(&first["Continue"]);
+    assert_eq!(last.get("Continue"), None, "{}", last["Summary"]);
+}
+
+/// The answer of an invocation that succeeds.
+#[track_caller]
+fn sized_ok(function: &Function, answered: Result<Value, Failed>) -> Value {
+    assert!(answered.is_ok(), "{answered:?}");
+    sized(function, answered)
+}
+
+#[test]
 fn a_sweep_is_counted_as_finished_once_at_the_end_of_its_chain() {
     let mut function = World::new().start();
     function
