@@ -8,6 +8,7 @@ use std::{
 };
 
 use ami_warden_core::{CopyPermissions, Image, Key, KeyFacts, SnapshotFacts, key_reach};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::{
     sync::{Mutex, OnceCell},
     time::Instant,
@@ -21,6 +22,9 @@ use super::{
 
 /// How long the state of block public access is taken as read.
 const BLOCK_PUBLIC_ACCESS_AGE: Duration = Duration::from_secs(5);
+
+/// The snapshots of one image that are asked about at the same time.
+const READS_AT_ONCE: usize = 32;
 
 /// How long one key may be looked at. A key that takes longer is unknown, which refuses nothing.
 const KEY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -86,19 +90,24 @@ impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
         image: &Image,
         attempts: &Attempts<'_>,
     ) -> Result<(BTreeMap<String, CopyPermissions>, Instant), CallError> {
-        let mut permissions = BTreeMap::new();
-        let mut first_asked_at = None;
-        let asked_at = Cell::new(Instant::now());
-        for snapshot in image.snapshots() {
+        let read = |snapshot: String| async move {
+            let asked_at = Cell::new(Instant::now());
             let call = async || {
                 asked_at.set(Instant::now());
-                self.ec2.copy_permissions(snapshot).await
+                self.ec2.copy_permissions(&snapshot).await
             };
             let accounts = attempts.call("DescribeSnapshotAttribute", call).await?;
-            first_asked_at.get_or_insert(asked_at.get());
-            permissions.insert(snapshot.to_owned(), accounts);
+            Ok((asked_at.get(), snapshot, accounts))
+        };
+        let snapshots: Vec<String> = image.snapshots().into_iter().map(str::to_owned).collect();
+        let mut reads = stream::iter(snapshots).map(read).buffer_unordered(READS_AT_ONCE);
+        let mut permissions = BTreeMap::new();
+        let mut first_asked_at = Instant::now();
+        while let Some((asked_at, snapshot, accounts)) = reads.try_next().await? {
+            first_asked_at = first_asked_at.min(asked_at);
+            permissions.insert(snapshot, accounts);
         }
-        Ok((permissions, first_asked_at.unwrap_or(asked_at.get())))
+        Ok((permissions, first_asked_at))
     }
 
     /// Whether block public access is on: one call for all images that ask within a few seconds.

@@ -692,3 +692,22 @@ fn a_page_that_takes_too_long_is_asked_for_smaller() {
         .collect();
     assert_eq!(sizes, ["500", "250", "250", "250"]);
 }
+
+#[test]
+fn the_copy_permissions_of_many_snapshots_are_read_at_the_same_time() {
+    let device = |n: usize| BlockDevice::ebs(&format!("/dev/sd{n}"), &format!("snap-{n:017x}"));
+    let image = Image::new(IMAGE)
+        .root_device("ebs", "/dev/sd0")
+        .block_devices((0..60).map(device))
+        .tag("ami-warden:copy-permission", ALICE);
+    let latency = Duration::from_millis(100);
+    let world = World::with(Config { latency, ..Config::default() });
+    let mut function = world.setting("ALLOWED_COPIERS", "*").image(image).start();
+    let entry = function.look();
+    assert_eq!(entry["Outcome"], "applied", "{entry:#}");
+    assert_eq!(entry["Changes"].as_array().unwrap().len(), 60);
+    let begin = Instant::now();
+    assert_eq!(function.look()["Outcome"], "unchanged");
+    // Two round trips, and what many requests at once take on a busy machine.
+    assert!(begin.elapsed() < latency * 15, "{:?}", begin.elapsed());
+}
