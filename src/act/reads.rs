@@ -22,6 +22,22 @@ pub(super) struct Permissions {
     pub(super) read_at: Instant,
 }
 
+/// Who may launch an image, and when EC2 was asked.
+pub(super) type ReadLaunch = (Option<LaunchPermissions>, Instant);
+
+/// Who may copy an image, by snapshot, and when EC2 was asked.
+pub(super) type ReadCopy = (BTreeMap<String, CopyPermissions>, Instant);
+
+impl Permissions {
+    pub(super) fn of((launch, first): ReadLaunch, (copy, second): ReadCopy) -> Self {
+        Self {
+            launch,
+            copy,
+            read_at: first.min(second),
+        }
+    }
+}
+
 /// Reads the permissions and facts of one image.
 #[derive(Debug)]
 pub(super) struct ImageReader<'a, E, K> {
@@ -57,27 +73,26 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
     }
 
     /// The permissions that the directives are about.
-    pub(super) async fn permissions(&self) -> Result<Permissions, CallError> {
-        let launch = async {
-            if self.directives.launch_permission.is_none() {
-                return Ok((None, Instant::now()));
-            }
-            let (launch, asked_at) =
-                launch_permissions(self.ec2, self.image.id, self.attempts).await?;
-            Ok((Some(launch), asked_at))
-        };
-        let copy = async {
-            if self.directives.copy_permission.is_none() {
-                return Ok((BTreeMap::new(), Instant::now()));
-            }
-            self.facts.copy_permissions(self.image, self.attempts).await
-        };
-        let ((launch, first), (copy, second)) = tokio::try_join!(launch, copy)?;
-        Ok(Permissions {
-            launch,
-            copy,
-            read_at: first.min(second),
-        })
+    async fn permissions(&self) -> Result<Permissions, CallError> {
+        let (launch, copy) = tokio::try_join!(self.launch_permissions(), self.copy_permissions())?;
+        Ok(Permissions::of(launch, copy))
+    }
+
+    /// Who may launch the image, if a directive is about it.
+    pub(super) async fn launch_permissions(&self) -> Result<ReadLaunch, CallError> {
+        if self.directives.launch_permission.is_none() {
+            return Ok((None, Instant::now()));
+        }
+        let (launch, asked_at) = launch_permissions(self.ec2, self.image.id, self.attempts).await?;
+        Ok((Some(launch), asked_at))
+    }
+
+    /// Who may copy the image, if a directive is about it.
+    pub(super) async fn copy_permissions(&self) -> Result<ReadCopy, CallError> {
+        if self.directives.copy_permission.is_none() {
+            return Ok((BTreeMap::new(), Instant::now()));
+        }
+        self.facts.copy_permissions(self.image, self.attempts).await
     }
 
     /// The facts that are needed.

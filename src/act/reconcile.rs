@@ -9,7 +9,7 @@
 //!   again, up to [`ROUNDS_MAX`] times.
 //! * Removals do not wait for facts that only additions need.
 
-use std::{rc::Rc, time::Duration};
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use ami_warden_core::{
     Change, DirectiveTags, Directives, Grantee, Hold, Image, ImageState, LaunchPermissionChange,
@@ -17,14 +17,14 @@ use ami_warden_core::{
     ShareFacts, WishContext, plan, plan_removals,
 };
 use chrono::{DateTime, Utc};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     call_error::{CallError, ErrorKind},
     facts::FactReader,
     observe::{Fresh, Observer, Seen},
     ports::{Ec2, Ec2Write, Keys, Parameters},
-    reads::{ImageReader, Permissions, launch_permissions},
+    reads::{ImageReader, Permissions, ReadCopy, ReadLaunch, launch_permissions},
     record::{ChangeRecord, Effect, ImageRecord, Outcome},
     retry::{Attempts, Retry},
     rulebook::{Rulebook, Rulebooks},
@@ -422,17 +422,42 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         let early = reader.early_needs();
         let mut early_facts = std::pin::pin!(reader.facts(early, ShareFacts::default()));
         let mut early_read = None;
-        let mut permissions = std::pin::pin!(reader.permissions());
-        let permissions = loop {
+        let mut launch = std::pin::pin!(reader.launch_permissions());
+        let mut copy = std::pin::pin!(reader.copy_permissions());
+        let (mut launch_read, mut copy_read) = (None, None);
+        let mut impatient_at = None;
+        while launch_read.is_none() || copy_read.is_none() {
             tokio::select! {
                 biased;
-                read = &mut permissions => break read,
+                read = &mut launch, if launch_read.is_none() => launch_read = Some(read),
+                read = &mut copy, if copy_read.is_none() => copy_read = Some(read),
                 facts = &mut early_facts, if early_read.is_none() => early_read = Some(facts),
+                () = sleep_until(impatient_at.unwrap_or_else(Instant::now)), if impatient_at.is_some() => break,
             }
-        };
-        let permissions = match permissions {
-            Ok(permissions) => permissions,
-            Err(error) => return Err(self.after_error(error, work).await),
+            if impatient_at.is_none() && !work.removals_sent {
+                let half = half_read(launch_read.as_ref(), copy_read.as_ref());
+                if half.is_some_and(|half| !self.removals(basis, &half).is_empty()) {
+                    impatient_at = Some(Instant::now() + FACTS_PATIENCE);
+                }
+            }
+        }
+        let permissions = match (launch_read, copy_read) {
+            (Some(Ok(launch)), Some(Ok(copy))) => Permissions::of(launch, copy),
+            (launch, copy) => {
+                // What takes access away on one side does not wait for the other one.
+                if let Some(half) = half_read(launch.as_ref(), copy.as_ref())
+                    && !work.removals_sent
+                {
+                    let removing = self.removals(basis, &half);
+                    work.removals_sent = !removing.is_empty();
+                    self.write_all(removing, basis, &half, work).await?;
+                }
+                let error = launch.and_then(Result::err).or(copy.and_then(Result::err));
+                return Err(match error {
+                    Some(error) => self.after_error(error, work).await,
+                    None => Pass::Again,
+                });
+            }
         };
         let removing = self.removals(basis, &permissions);
         let waits = !work.removals_sent && !removing.is_empty();
@@ -854,6 +879,23 @@ async fn wait_for_slot(
         )));
     }
     Err(Pass::Again)
+}
+
+/// The permissions of the side that was read, while the other one was not: of that one nobody is known.
+fn half_read(
+    launch: Option<&Result<ReadLaunch, CallError>>,
+    copy: Option<&Result<ReadCopy, CallError>>,
+) -> Option<Permissions> {
+    match (launch, copy) {
+        (Some(Ok(launch)), None | Some(Err(_))) => {
+            let nobody = (BTreeMap::new(), launch.1);
+            Some(Permissions::of(launch.clone(), nobody))
+        }
+        (None | Some(Err(_)), Some(Ok(copy))) => {
+            Some(Permissions::of((None, copy.1), copy.clone()))
+        }
+        _ => None,
+    }
 }
 
 /// The launch permissions that were read after an earlier write, beside the plan of that write.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ec2_emulator::{BlockDevice, CallMatch, Config, ParameterType};
+use ec2_emulator::{BlockDevice, CallMatch, Config, ParameterType, Snapshot};
 use serde_json::{Value, json};
 
 use crate::world::*;
@@ -691,6 +691,36 @@ fn a_page_that_takes_too_long_is_asked_for_smaller() {
         .map(|call| call.param("MaxResults").unwrap())
         .collect();
     assert_eq!(sizes, ["500", "250", "250", "250"]);
+}
+
+#[test]
+fn what_takes_access_away_does_not_wait_for_permissions_of_the_other_kind() {
+    for code in ["UnauthorizedOperation", "RequestLimitExceeded"] {
+        let image = share("-all -222233334444")
+            .granted("all")
+            .granted(BOB)
+            .tag("ami-warden:copy-permission", ALICE);
+        let mut function = World::new().permissive().image(image).start();
+        let fault = Fault::error("DescribeSnapshotAttribute", code);
+        function.emulator.fault(fault.forever());
+        let look = json!({ "ImageId": IMAGE }).to_string();
+        let failed = function.invoke_for(Duration::from_secs(6), &look);
+        let entry = only_entry(&failed.unwrap_err().answer());
+        assert_eq!(function.grantees(IMAGE), [""; 0], "{code}: {entry:#}");
+        assert_eq!(entry["Changes"].as_array().unwrap().len(), 1, "{entry:#}");
+
+        let snapshot = Snapshot::new(SNAPSHOT).granted(BOB);
+        let image = share(ALICE)
+            .snapshots([snapshot])
+            .tag("ami-warden:copy-permission", "-222233334444");
+        let mut function = World::new().permissive().image(image).start();
+        let fault = Fault::error("DescribeImageAttribute", code);
+        function.emulator.fault(fault.forever());
+        let failed = function.invoke_for(Duration::from_secs(6), &look);
+        let entry = only_entry(&failed.unwrap_err().answer());
+        let change = &entry["Changes"][0];
+        assert_holds(change, &json!({ "Snapshot": SNAPSHOT, "Remove": [BOB] }));
+    }
 }
 
 #[test]
