@@ -741,3 +741,22 @@ fn the_copy_permissions_of_many_snapshots_are_read_at_the_same_time() {
     // Two round trips, and what many requests at once take on a busy machine.
     assert!(begin.elapsed() < latency * 15, "{:?}", begin.elapsed());
 }
+
+#[test]
+fn a_sweep_whose_listing_fails_counts_what_it_did_before() {
+    let config = Config { largest_page: Some(10), ..Config::default() };
+    let mut function = World::with(config).permissive().start();
+    let spread = |n: u64| Image::new(format!("ami-0{:016x}", (n % 16) << 60 | n));
+    let shared = |n: u64| spread(n).tag("ami-warden:launch-permission", ALICE);
+    function.emulator.add_all((0..160).map(shared));
+    for filter in ["Filter.1.Value.1", "Filter.2.Value.1"] {
+        let part = CallMatch::new("DescribeImages").with(filter, "ami-05*");
+        let error = FaultKind::error("InternalError");
+        function.emulator.fault(Fault::on(part.forever(), error));
+    }
+    let failed = function.try_invoke(&sweep()).unwrap_err();
+    assert_eq!(failed.error_type, "SweepFailed");
+    let metrics = function.logged(|line| line.get("AwsCalls").is_some());
+    assert!(metrics["Applied"].as_u64() > Some(0), "{metrics:#}");
+    assert_eq!(metrics.get("SweepFinished"), None);
+}
