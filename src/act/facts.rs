@@ -100,7 +100,9 @@ impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
             Ok((asked_at.get(), snapshot, accounts))
         };
         let snapshots: Vec<String> = image.snapshots().into_iter().map(str::to_owned).collect();
-        let mut reads = stream::iter(snapshots).map(read).buffer_unordered(READS_AT_ONCE);
+        let mut reads = stream::iter(snapshots)
+            .map(read)
+            .buffer_unordered(READS_AT_ONCE);
         let mut permissions = BTreeMap::new();
         let mut first_asked_at = Instant::now();
         while let Some((asked_at, snapshot, accounts)) = reads.try_next().await? {

@@ -12,9 +12,9 @@
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use ami_warden_core::{
-    Change, DirectiveTags, Directives, Grantee, Hold, Image, ImageState, LaunchPermissionChange,
-    LaunchPermissions, Observed, OrganizationArn, Plan, PolicyError, Promised, Refusal, Request,
-    ShareFacts, WishContext, plan, plan_removals,
+    Attribute, Change, DirectiveTags, Directives, Grantee, Hold, Image, ImageState,
+    LaunchPermissionChange, LaunchPermissions, Observed, OrganizationArn, Plan, PolicyError,
+    Promised, Refusal, Request, ShareFacts, WishContext, plan, plan_removals,
 };
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -781,7 +781,13 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             (Some(expected), Some(seen)) => expected.exact && seen.differs,
             _ => false,
         };
-        if same && !stands_against_exact_list {
+        // A time that EC2 does not take for a public image is possible now.
+        let frees_deprecation = expected
+            .as_ref()
+            .is_some_and(|change| change.remove.contains(&Grantee::All))
+            && (work.record.refusals.iter())
+                .any(|refusal| refusal.attribute == Attribute::DeprecationTime);
+        if same && !stands_against_exact_list && !frees_deprecation {
             Pass::Settled
         } else {
             Pass::Round(fresh)

@@ -731,7 +731,10 @@ fn the_copy_permissions_of_many_snapshots_are_read_at_the_same_time() {
         .block_devices((0..60).map(device))
         .tag("ami-warden:copy-permission", ALICE);
     let latency = Duration::from_millis(100);
-    let world = World::with(Config { latency, ..Config::default() });
+    let world = World::with(Config {
+        latency,
+        ..Config::default()
+    });
     let mut function = world.setting("ALLOWED_COPIERS", "*").image(image).start();
     let entry = function.look();
     assert_eq!(entry["Outcome"], "applied", "{entry:#}");
@@ -744,7 +747,10 @@ fn the_copy_permissions_of_many_snapshots_are_read_at_the_same_time() {
 
 #[test]
 fn a_sweep_whose_listing_fails_counts_what_it_did_before() {
-    let config = Config { largest_page: Some(10), ..Config::default() };
+    let config = Config {
+        largest_page: Some(10),
+        ..Config::default()
+    };
     let mut function = World::with(config).permissive().start();
     let spread = |n: u64| Image::new(format!("ami-0{:016x}", (n % 16) << 60 | n));
     let shared = |n: u64| spread(n).tag("ami-warden:launch-permission", ALICE);

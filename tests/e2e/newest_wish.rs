@@ -254,9 +254,37 @@ fn what_ec2_refused_of_a_wish_that_was_withdrawn_meanwhile_is_no_refusal() {
     let entry = function.look();
     assert_eq!(function.grantees(IMAGE), [ALICE], "{entry:#}");
     assert_holds(&entry, &json!({ "Outcome": "applied", "Refusals": [] }));
-    assert!(!entry["Notes"].to_string().contains("Nobody was let in"), "{entry:#}");
+    assert!(
+        !entry["Notes"].to_string().contains("Nobody was let in"),
+        "{entry:#}"
+    );
     let tags = function.emulator.image(IMAGE).unwrap().tags;
     assert_eq!(tags.get("status"), None, "{entry:#}");
+}
+
+#[test]
+fn a_deprecation_that_only_a_public_image_cannot_have_follows_when_it_is_public_no_more() {
+    for (access, at) in [
+        ("= 444455556666", "-"),
+        ("-all 444455556666", "-"),
+        ("= 444455556666", "2030-06-30"),
+    ] {
+        let image = share(access)
+            .granted("all")
+            .tag("ami-warden:deprecate-at", at)
+            .created("2026-02-01T00:00:00Z".parse().unwrap())
+            .deprecated("2027-03-01T00:00:00Z".parse().unwrap());
+        let world = World::new().permissive().setting("STATUS_TAG", "status");
+        let mut function = world.image(image).start();
+        let entry = function.look();
+        assert_holds(&entry, &json!({ "Outcome": "applied", "Refusals": [] }));
+        let image = function.emulator.image(IMAGE).unwrap();
+        assert_eq!(image.grantees(), [ALICE]);
+        assert_eq!(image.tags.get("status"), None);
+        let day = image.deprecation_time.map(|at| at.date_naive().to_string());
+        assert_eq!(day.unwrap_or("-".to_owned()), at, "{entry:#}");
+        assert_eq!(function.look()["Outcome"], "unchanged");
+    }
 }
 
 #[test]
@@ -277,7 +305,11 @@ fn a_wish_that_changes_there_and_back_is_told_write_by_write() {
     assert_eq!(function.grantees(IMAGE), [ALICE]);
     let changes = entry["Changes"].as_array().unwrap();
     let removed: Vec<&Value> = changes.iter().map(|change| &change["Remove"]).collect();
-    assert_eq!(removed, [&json!([BOB]), &json!([]), &json!([BOB])], "{entry:#}");
+    assert_eq!(
+        removed,
+        [&json!([BOB]), &json!([]), &json!([BOB])],
+        "{entry:#}"
+    );
     assert_holds(
         changes.last().unwrap(),
         &json!({ "After": [ALICE], "Confirmed": true }),
