@@ -576,7 +576,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         for mut change in changes {
             if self.manner.dry_run {
                 // A dry run lets nobody in and asks about every call.
-                self.ask(change, work).await;
+                self.ask(change, work).await?;
                 continue;
             }
             if an_earlier_write_failed && change.lets_in() {
@@ -639,9 +639,9 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
     }
 
     /// Asks EC2 whether it permits a change, without making it.
-    async fn ask(&self, change: Change, work: &mut Work<'_>) {
+    async fn ask(&self, change: Change, work: &mut Work<'_>) -> Result<(), Pass> {
         let mut next = Some(change);
-        // At most twice: a rejected change, and its removals alone.
+        // A rejected change, then its removals alone; each again while the image is not ready.
         while let Some(change) = next.take() {
             let operation = change.operation();
             let id = work.id;
@@ -653,6 +653,19 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                     work.reject(change, &error);
                     continue;
                 }
+                Err(error) if error.kind == ErrorKind::NotYet => {
+                    match self.after_error(error, work).await {
+                        Pass::Again => {
+                            next = Some(change);
+                            continue;
+                        }
+                        Pass::Failed(error) => {
+                            work.record.error.get_or_insert(error);
+                            false
+                        }
+                        pass => return Err(pass),
+                    }
+                }
                 Err(error) => {
                     work.record.error.get_or_insert(error);
                     false
@@ -661,6 +674,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             let effect = Effect::DryRun { permitted };
             work.record.changes.push(ChangeRecord { change, effect });
         }
+        Ok(())
     }
 
     /// The consequence of an error: if it may pass, the image is read again, and its outcome counts.
