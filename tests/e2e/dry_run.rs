@@ -207,10 +207,16 @@ fn a_dry_run_is_true_or_false() {
 
 #[test]
 fn not_yet_is_not_no_in_a_dry_run_either() {
-    for code in ["InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "IncorrectState"] {
+    for code in [
+        "InvalidAMIID.NotFound",
+        "InvalidAMIID.Unavailable",
+        "IncorrectState",
+    ] {
         let image = share("444455556666");
         let mut function = World::new().permissive().image(image).start();
-        function.emulator.fault(Fault::error("ModifyImageAttribute", code));
+        function
+            .emulator
+            .fault(Fault::error("ModifyImageAttribute", code));
         let look = json!({ "ImageId": IMAGE, "DryRun": true });
         let entry = only_entry(&function.invoke(&look));
         assert_eq!(entry["Outcome"], "planned", "{code}: {entry:#}");

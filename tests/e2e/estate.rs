@@ -741,8 +741,8 @@ fn the_copy_permissions_of_many_snapshots_are_read_at_the_same_time() {
     assert_eq!(entry["Changes"].as_array().unwrap().len(), 60);
     let begin = Instant::now();
     assert_eq!(function.look()["Outcome"], "unchanged");
-    // Two round trips, and what many requests at once take on a busy machine.
-    assert!(begin.elapsed() < latency * 15, "{:?}", begin.elapsed());
+    // One after the other they would take six seconds.
+    assert!(begin.elapsed() < latency * 40, "{:?}", begin.elapsed());
 }
 
 #[test]
