@@ -15,8 +15,8 @@ use crate::{
         ports::{Page, ReportState, UsageEntry, UsageReport, UsageReports},
     },
     aws::{
+        answer::filled,
         error::{call_error, incomplete},
-        filled,
     },
 };
 
