@@ -1,14 +1,15 @@
 //! Shares, describes and guards AMIs the way their tags ask.
 //!
 //! ```text
-//! EventBridge JSON ─► Trigger ─► image ids ─► Image (as it is) ──┐
-//!    (core: event)                            (core: model)      ├─► Plan ─► EC2 calls ─► record ─► answer, log, metric
-//!             tags + policy rules ─► Directives (as wanted) ─────┘ (core:      (act)                     (tell)
-//!                   (core: wish)          Guardrails, now ───────┘  decide)
+//! EventBridge JSON ─► Trigger ─► image ids ─► Image (as it is) ─┐
+//!    (core: event)                            (core: model)     ├─► Plan ─► EC2 calls ─► record ─┐
+//!             tags + policy rules ─► Directives (as wanted) ────┤ (core:      (act)              │
+//!                   (core: wish)          Guardrails, now ──────┘  decide)                       │
+//!                                                (tell)  answer, log, metric ◄───────────────────┘
 //! ```
 //!
-//! The pure core is a package of its own, `ami-warden-core`. This package is the function around it, in
-//! storeys; an import goes downwards only, and `tests/storeys.rs` keeps it so:
+//! The pure core is a package of its own, `ami-warden-core`. This package is the function around
+//! it, in storeys; an import goes downwards only, and `tests/storeys.rs` keeps it so:
 //!
 //! ```text
 //! run    one invocation       lambda invocation time_budget settings
@@ -23,11 +24,12 @@
 //!
 //! * An event's values are never used, only its ids: `core/src/event`.
 //! * Nothing is added that the guardrails did not allow in this invocation: `decide::plan`.
-//! * No write rests on a read that is older than five seconds, and the image is looked at again after the
-//!   last one: [`act::reconcile`].
+//! * No write rests on a read that is older than five seconds, and the image is looked at again
+//!   after the last one: [`act::reconcile`].
 //! * A refusal never fails an invocation; a lasting fault always does: [`run::invocation`].
 //! * Codes decide, never the text of a message: [`act::call_error`].
-//! * An answer, a log line and the memory of an invocation have bounds: [`tell::report`], [`act::crowd`].
+//! * An answer, a log line and the memory of an invocation have bounds: [`tell::report`],
+//!   [`act::crowd`].
 //! * Only `aws` knows the AWS SDK.
 
 #![warn(missing_docs, unreachable_pub)]

@@ -123,7 +123,8 @@ fn is_there(proof: &str, place: &mut String) -> bool {
     false
 }
 
-/// The threats of `SECURITY.md`: an attacker's heading, and one item with what it says and what proves it.
+/// The threats of `SECURITY.md`: an attacker's heading, and one item with what it says and what
+/// proves it.
 fn threats() -> Vec<(String, String)> {
     let text = read("SECURITY.md");
     let (_, threats) = text

@@ -1,5 +1,5 @@
-//! The house as its map (`src/lib.rs`, `core/src/lib.rs`) draws it: files import downwards only, and
-//! never in a circle.
+//! The house as its map (`src/lib.rs`, `core/src/lib.rs`) draws it: files import downwards only,
+//! and never in a circle.
 //!
 //! The core is a package of its own, so the compiler keeps it apart from the function. Within a
 //! package Rust lets every module import every other: there this test keeps the order.

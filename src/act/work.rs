@@ -104,8 +104,8 @@ impl<'a> Work<'a> {
         (kept, taken_out)
     }
 
-    /// Records a change that EC2 took. A second write of the same, after a read that did not show the
-    /// first yet, is not a second change.
+    /// Records a change that EC2 took. A second write of the same, after a read that did not show
+    /// the first yet, is not a second change.
     pub(super) fn done(&mut self, change: Change) {
         self.trouble = None;
         let read_back = match &change {
@@ -267,8 +267,8 @@ pub(super) fn outcome(record: &ImageRecord, dry_run: bool) -> Outcome {
     }
 }
 
-/// The record of an image that is not planned: by its state, then `hold`, then because nothing is said
-/// about it.
+/// The record of an image that is not planned: by its state, then `hold`, then because nothing is
+/// said about it.
 pub(super) fn left_alone(
     image: &Image,
     hold: Hold,

@@ -20,14 +20,15 @@ use crate::{
 };
 
 /// The alias by which the template's rules invoke the function. It takes looks and sweeps, and no
-/// requests: with `events:PutTargets`, which lets a person put any input into a rule, they ask for no more.
+/// requests: with `events:PutTargets`, which lets a person put any input into a rule, they ask for
+/// no more.
 const EVENTS_ALIAS: &str = "events";
 
 /// The longest that Lambda lets a function run.
 const LAMBDA_TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// The payload, even if it is not JSON: the runtime's own error for that would name a Rust type, and it
-/// reads no further than the end of the first value.
+/// The payload, even if it is not JSON: the runtime's own error for that would name a Rust type,
+/// and it reads no further than the end of the first value.
 #[derive(Debug, Clone)]
 pub struct Payload(Result<Value, String>);
 
@@ -107,8 +108,8 @@ fn deadline(context: &Context, now: SystemTime) -> Instant {
     Instant::now() + time_left(Duration::from_millis(context.deadline), now)
 }
 
-/// The time until a deadline that is milliseconds since 1970, or, from `cargo lambda watch` (seen in
-/// 1.9.2), simply milliseconds.
+/// The time until a deadline that is milliseconds since 1970, or, from `cargo lambda watch` (seen
+/// in 1.9.2), simply milliseconds.
 fn time_left(deadline: Duration, now: SystemTime) -> Duration {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     let since_1970 = now

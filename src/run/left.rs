@@ -9,7 +9,8 @@ use crate::tell::{
     report::Report,
 };
 
-/// The most failed images whose ids travel in `Continue`: with 4,000 others they fit into the answer.
+/// The most failed images whose ids travel in `Continue`: with 4,000 others they fit into the
+/// answer.
 const FAILED_CARRIED_MAX: usize = 1000;
 
 /// The most images that a link hands on by their ids; more are left to a sweep from the beginning.
@@ -60,8 +61,8 @@ impl Left {
         }
     }
 
-    /// Failed images travel with the rest while the chain gets on. A link that finishes no image ends
-    /// it, and so does one that would carry too many; the last link fails if images still do.
+    /// Failed images travel with the rest while the chain gets on. A link that finishes no image
+    /// ends it, and so does one that would carry too many; the last link fails if images still do.
     pub(super) fn ending(self, report: &Report, dry_run: bool) -> Ending {
         let failed = report.failed_count();
         if self.is_empty() {

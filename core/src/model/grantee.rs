@@ -208,7 +208,8 @@ impl FromStr for Grantee {
     }
 }
 
-/// Whether the text is an organization's id: `o-[a-z0-9]{10,32}`, as EC2 Image Builder's model has it for the same feature.
+/// Whether the text is an organization's id: `o-[a-z0-9]{10,32}`, as EC2 Image Builder's model has
+/// it for the same feature.
 #[must_use]
 pub fn is_organization_id(text: &str) -> bool {
     text.strip_prefix("o-")
@@ -269,7 +270,8 @@ impl OrganizationArn {
         self.arn.rsplit('/').next().unwrap_or_default()
     }
 
-    /// The unit `ou-…` of this organization as a grantee. The id must be well-formed, see [`is_unit_id`].
+    /// The unit `ou-…` of this organization as a grantee. The id must be well-formed, see
+    /// [`is_unit_id`].
     #[must_use]
     pub fn unit(&self, unit: &str) -> Grantee {
         let (account, _) = self.arn.rsplit_once(':').unwrap_or_default();

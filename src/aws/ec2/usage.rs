@@ -23,8 +23,8 @@ use crate::{
 /// The types of resources that a report is about.
 const RESOURCE_TYPES: [&str; 2] = ["ec2:Instance", "ec2:LaunchTemplate"];
 
-/// Usage reports through the AWS SDK. It makes reports, which EC2 deletes after 30 days, and changes
-/// no image.
+/// Usage reports through the AWS SDK. It makes reports, which EC2 deletes after 30 days, and
+/// changes no image.
 #[derive(Debug, Clone)]
 pub struct UsageReportsClient(Client);
 
