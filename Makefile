@@ -18,7 +18,7 @@ RIE := $(TARGET)/demo/aws-lambda-rie
 TOOLS := $(TARGET)/tools/bin
 CHROMIUM ?= /usr/bin/chromium
 RUST := benches cli core ec2-emulator fuzz proof src tests
-DEMO := $(PYTHON) tests/demo/demo.py --function $(FUNCTION) --emulator $(EMULATOR) --rie $(RIE)
+DEMO := $(PYTHON) demo/demo.py --function $(FUNCTION) --emulator $(EMULATOR) --rie $(RIE)
 
 # Nothing here needs an AWS account, so nothing here is shown one.
 unexport AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_PROFILE AWS_DEFAULT_PROFILE AWS_ENDPOINT_URL AWS_ENDPOINT_URL_EC2
@@ -110,7 +110,7 @@ browser: compile-page .venv/browser/.done ## Open the page of ami-warden-plan --
 pictures: $(RIE) compile-programs compile-page .venv/browser/.done .venv/pictures/.done ## Draw the pictures of the README anew, from real runs: docs/demo.svg, docs/access.png (needs chromium and npm)
 	@command -v '$(CHROMIUM)' >/dev/null || { echo '$(CHROMIUM) is not there. On Debian: apt install chromium; elsewhere set CHROMIUM' >&2; exit 1; }
 	@$(SAY) 'drawing the demo and the access page'
-	@.venv/pictures/bin/python tests/demo/picture.py docs/demo.svg 'make demo' $(DEMO)
+	@.venv/pictures/bin/python demo/picture.py docs/demo.svg 'make demo' $(DEMO)
 	@cargo test --locked --quiet --workspace --test page
 	@CHROMIUM='$(CHROMIUM)' node cli/tests/browser/picture.mjs .venv/browser '$(TARGET)/tmp/page.html' docs/access.png
 
@@ -195,7 +195,7 @@ demo-arm64: $(RIE) compile-emulator ## The demo with an arm64 function: make dem
 	@printf '#!/bin/sh\nexec qemu-aarch64 -L /usr/aarch64-linux-gnu %s\n' '$(abspath $(TARGET))/demo/arm64/bootstrap' > $(TARGET)/demo/arm64/function
 	@chmod +x $(TARGET)/demo/arm64/function
 	@$(SAY) 'running the demo with an arm64 function'
-	@$(PYTHON) tests/demo/demo.py --function $(TARGET)/demo/arm64/function --emulator $(EMULATOR) --rie $(RIE)
+	@$(PYTHON) demo/demo.py --function $(TARGET)/demo/arm64/function --emulator $(EMULATOR) --rie $(RIE)
 
 # --- Measure ----------------------------------------------------------------------------------------------------------------------------
 
@@ -283,7 +283,7 @@ venv = $(SAY) 'setting up $(1) ($(2))'; \
 .venv/sweep/.done: benches/sweep/requirements.txt
 .venv/sam/.done: deploy/tests/requirements-sam.txt
 .venv/lint/.done: deploy/tests/requirements-lint.txt
-.venv/pictures/.done: tests/demo/requirements-picture.txt
+.venv/pictures/.done: demo/requirements-picture.txt
 .venv/template/.done .venv/moto/.done .venv/bench/.done .venv/sweep/.done .venv/sam/.done .venv/lint/.done .venv/pictures/.done: .venv/%/.done:
 	@$(call venv,.venv/$*,a minute)
 	@.venv/$*/bin/pip install --quiet -r $<
@@ -315,7 +315,7 @@ venv = $(SAY) 'setting up $(1) ($(2))'; \
 	@.venv/build/bin/pip install --quiet --constraint $< cargo-lambda
 	@touch $@
 
-$(RIE): tests/demo/rie.py deploy/tests/requirements-sam.txt
+$(RIE): demo/rie.py deploy/tests/requirements-sam.txt
 	@$(call venv,.venv/demo,seconds)
 	@$(SAY) 'fetching the Lambda Runtime Interface Emulator (a wheel of 8 MB)'
-	@.venv/demo/bin/python tests/demo/rie.py $@
+	@.venv/demo/bin/python demo/rie.py $@
