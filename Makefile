@@ -153,7 +153,7 @@ compile = if compgen -G '$(TARGET)/debug/deps/libaws_sdk_ec2-*.rmeta' >/dev/null
 compile-programs:
 	@$(call compile,build --locked --package ami-warden --package ec2-emulator)
 
-# Without the SDK: seconds.
+# Without the SDK: under a minute.
 .PHONY: compile-emulator
 compile-emulator:
 	@cargo build --locked --package ec2-emulator
