@@ -1,9 +1,9 @@
 //! The instructions of the pure core for an image, an event and a policy, and their budgets:
 //! `make budgets`.
 //!
-//! Valgrind's callgrind counts them, since times on shared machines vary and counts do not. Each case
-//! runs in a process of its own, once without rounds and once with them; the difference is the cost
-//! of the rounds.
+//! Valgrind's callgrind counts them, since times on shared machines vary and counts do not. Each
+//! case runs in a process of its own, once without rounds and once with them; the difference is the
+//! cost of the rounds.
 
 use std::{collections::BTreeMap, hint::black_box, process::Command};
 

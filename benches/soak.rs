@@ -1,6 +1,8 @@
-//! Mixed events and random faults for ten minutes: memory stays flat, no event is lost, every image is right at the end.
+//! Mixed events and random faults for ten minutes: memory stays flat, no event is lost, every image
+//! is right at the end.
 //!
-//! Runs the built function (`AMI_WARDEN_BINARY`) for `SOAK_SECONDS` (default 600); `SOAK_SEED` repeats a run.
+//! Runs the built function (`AMI_WARDEN_BINARY`) for `SOAK_SECONDS` (default 600); `SOAK_SEED`
+//! repeats a run.
 
 #[path = "../tests/e2e/world.rs"]
 #[allow(dead_code, unused_imports)] // made for the tests, which use all of it
@@ -120,7 +122,8 @@ struct Soak {
 }
 
 impl Soak {
-    /// Something happens, something goes wrong, and an event comes: a new one, or one that failed before.
+    /// Something happens, something goes wrong, and an event comes: a new one, or one that failed
+    /// before.
     fn step(&mut self) {
         let retry = if self.random.bool() {
             self.again.pop_front()

@@ -1,14 +1,15 @@
 //! Shares, describes and guards AMIs the way their tags ask.
 //!
 //! ```text
-//! EventBridge JSON ─► Trigger ─► image ids ─► Image (as it is) ──┐
-//!    (core: event)                            (core: model)      ├─► Plan ─► EC2 calls ─► record ─► answer, log, metric
-//!             tags + policy rules ─► Directives (as wanted) ─────┘ (core:      (act)                     (tell)
-//!                   (core: wish)          Guardrails, now ───────┘  decide)
+//! EventBridge JSON ─► Trigger ─► image ids ─► Image (as it is) ─┐
+//!    (core: event)                            (core: model)     ├─► Plan ─► EC2 calls ─► record ─┐
+//!             tags + policy rules ─► Directives (as wanted) ────┤ (core:      (act)              │
+//!                   (core: wish)          Guardrails, now ──────┘  decide)                       │
+//!                                                (tell)  answer, log, metric ◄───────────────────┘
 //! ```
 //!
-//! The pure core is a package of its own, `ami-warden-core`. This package is the function around it, in
-//! storeys; an import goes downwards only, and `tests/storeys.rs` keeps it so:
+//! The pure core is a package of its own, `ami-warden-core`. This package is the function around
+//! it, in storeys; an import goes downwards only, and `tests/storeys.rs` keeps it so:
 //!
 //! ```text
 //! run    one invocation       lambda invocation told left time_budget settings

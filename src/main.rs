@@ -55,6 +55,6 @@ async fn start() -> Result<(), lambda_runtime::Error> {
         .await
 }
 
-const RUN_BY_HAND: &str = "this is the Lambda function ami-warden, and no Lambda runtime started it \
-     (AWS_LAMBDA_RUNTIME_API is not set). `make demo` runs it on this machine; `ami-warden-plan` shows \
-     its plans.";
+const RUN_BY_HAND: &str = "this is the Lambda function ami-warden, and no Lambda runtime started \
+     it (AWS_LAMBDA_RUNTIME_API is not set). `make demo` runs it on this machine; \
+     `ami-warden-plan` shows its plans.";

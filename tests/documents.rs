@@ -112,7 +112,8 @@ fn is_there(proof: &str, place: &mut String) -> bool {
     false
 }
 
-/// The threats of `SECURITY.md`: an attacker's heading, and one item with what it says and what proves it.
+/// The threats of `SECURITY.md`: an attacker's heading, and one item with what it says and what
+/// proves it.
 fn threats() -> Vec<(String, String)> {
     let text = read("SECURITY.md");
     let (_, threats) = text
@@ -561,7 +562,7 @@ fn the_demo_shows_each_meaning_in_the_colour_of_the_plan_command() {
     }
     assert_eq!(written.len(), 7, "{written:?}");
     let expected = format!("_PALETTE = {{{}}}", written.join(", "));
-    let demo = read("tests/demo/show.py");
+    let demo = read("demo/show.py");
     assert!(demo.contains(&expected), "show.py has not {expected}");
     for (outcome, meaning) in [
         ("applied", "add"),
@@ -707,12 +708,13 @@ fn every_command_that_a_document_shows_is_known_with_what_tries_it() {
 
 #[test]
 fn every_path_that_a_document_names_is_there() {
-    const FOLDERS: [&str; 12] = [
+    const FOLDERS: [&str; 13] = [
         ".cargo/",
         ".ci/",
         "benches/",
         "cli/",
         "core/",
+        "demo/",
         "deploy/",
         "docs/",
         "ec2-emulator/",

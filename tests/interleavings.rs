@@ -1,6 +1,7 @@
 //! Two invocations overlap while people change the image or the policy: every schedule of all their
-//! calls ends as the newest wish wants, and on the way nobody is let in by a wish that its invocation
-//! could know to be withdrawn. The function is the real one; `schedule` says how the search works.
+//! calls ends as the newest wish wants, and on the way nobody is let in by a wish that its
+//! invocation could know to be withdrawn. The function is the real one; `schedule` says how the
+//! search works.
 //!
 //! Without the AWS SDK: `cargo test --no-default-features --test interleavings`.
 
@@ -21,8 +22,8 @@ const C: &str = "444455556666";
 /// A public image shows it, and a description is a part of the image.
 const WITH_IMAGE: &[Part] = &[Part::Launch, Part::Image];
 
-/// An image with this tag and these launch permissions. The first invocation begins at any time, and
-/// the second at any time after the last of the doings, which its event tells of.
+/// An image with this tag and these launch permissions. The first invocation begins at any time,
+/// and the second at any time after the last of the doings, which its event tells of.
 fn scene(
     wish: &str,
     launch: &[&str],

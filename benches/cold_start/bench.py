@@ -41,7 +41,7 @@ import trustme
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(ROOT / "tests/demo"))
+sys.path.insert(0, str(ROOT / "demo"))
 from world import ACCOUNT, Trouble, free_port, logs, spawn, wait_for  # noqa: E402
 
 try:

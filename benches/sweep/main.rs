@@ -1,9 +1,10 @@
 //! How fast a sweep is against EC2's limits, and what it needs of memory: `make bench-sweep`.
 //!
-//! Measures the built function (`AMI_WARDEN_BINARY`) against the EC2 emulator with EC2's published token buckets, and
-//! with twenty times as much: <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>. Nobody tells the
-//! function of them. With `SWEEP_PYTHON`, a Python that has boto3 and Cloud Custodian, it measures these as well.
-//! An argument runs one table alone: `limits`, `memory` or `peers`.
+//! Measures the built function (`AMI_WARDEN_BINARY`) against the EC2 emulator with EC2's published
+//! token buckets, and with twenty times as much:
+//! <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>. Nobody tells the
+//! function of them. With `SWEEP_PYTHON`, a Python that has boto3 and Cloud Custodian, it measures
+//! these as well. An argument runs one table alone: `limits`, `memory` or `peers`.
 
 #[path = "../../tests/e2e/world.rs"]
 #[allow(dead_code, unused_imports)] // made for the tests, which use all of it
@@ -96,7 +97,8 @@ fn main() {
     assert!(broken.is_empty(), "{}", broken.join("; "));
 }
 
-/// Sweeps estates against limits, and notes each that is slower than 90 % of its limit or loses an image.
+/// Sweeps estates against limits, and notes each that is slower than 90 % of its limit or loses an
+/// image.
 fn limits(broken: &mut Vec<String>) {
     println!(
         "Against EC2's limits; EC2 answers after {} ms\n",
@@ -152,7 +154,8 @@ fn limits(broken: &mut Vec<String>) {
     println!();
 }
 
-/// Sweeps an estate and prints a row; the part of the limit that was reached, and how many images were lost.
+/// Sweeps an estate and prints a row; the part of the limit that was reached, and how many images
+/// were lost.
 fn against_limits(estate: &Estate, times: u32) -> (f64, u64) {
     let mut function = populate(limited(times), estate).start();
     let (answer, _) = sweep(&mut function);

@@ -50,8 +50,8 @@ pub enum Failure {
 fn policy(error: &PolicyError) -> String {
     match &error.fault {
         PolicyFault::Unreadable(reason) => format!(
-            "{}: it cannot be read ({reason}); check that it exists in this account and Region, and \
-             that you may read it",
+            "{}: it cannot be read ({reason}); check that it exists in this account and Region, \
+             and that you may read it",
             error.parameter
         ),
         _ => error.to_string(),

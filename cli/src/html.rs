@@ -1,9 +1,9 @@
 //! The page of `--html`: who may launch each image of an account and Region, and why. One file that
 //! loads nothing and sends nothing.
 //!
-//! Names and tags are data and never markup: they stand as JSON in a block that no browser executes,
-//! with every `<` escaped, and the page's script puts them into the document as text. The content
-//! security policy allows this style and this script, by their hashes, and nothing else.
+//! Names and tags are data and never markup: they stand as JSON in a block that no browser
+//! executes, with every `<` escaped, and the page's script puts them into the document as text. The
+//! content security policy allows this style and this script, by their hashes, and nothing else.
 
 use std::{
     collections::BTreeMap,

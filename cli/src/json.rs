@@ -1,4 +1,5 @@
-//! A survey for programs: the answer of the function's dry run, whole, with one line for each image.
+//! A survey for programs: the answer of the function's dry run, whole, with one line for each
+//! image.
 
 use std::fmt::Write;
 

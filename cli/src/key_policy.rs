@@ -1,7 +1,7 @@
 //! Statements for the policies of keys, so that recipients can use the image.
 //!
-//! A recipient needs the key of every encrypted snapshot, and an IAM policy in their own account that
-//! allows the same. The calls are those of
+//! A recipient needs the key of every encrypted snapshot, and an IAM policy in their own account
+//! that allows the same. The calls are those of
 //! <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-modifying-snapshot-permissions.html#share-kms-key>.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,8 +124,8 @@ pub fn advice(
         let bytes = serde_json::to_string(&one.statements).map_or(0, |json| json.len());
         if bytes > POLICY_BYTES_MAX {
             one.notes.push(format!(
-                "The statements have {bytes} bytes, and a key policy holds {POLICY_BYTES_MAX}: share \
-                 with an organization or its units instead of with single accounts."
+                "The statements have {bytes} bytes, and a key policy holds {POLICY_BYTES_MAX}: \
+                 share with an organization or its units instead of with single accounts."
             ));
         }
         advice.push(one);
@@ -164,8 +164,9 @@ fn judge(advice: &mut KeyAdvice, facts: Option<&KeyFacts>, owner: &AccountId) {
     }
 }
 
-/// The statements that let these grantees launch from snapshots under a key, on their own, through EC2
-/// and through Auto Scaling. None for the owner, whom the key's own policy concerns, and for `all`.
+/// The statements that let these grantees launch from snapshots under a key, on their own, through
+/// EC2 and through Auto Scaling. None for the owner, whom the key's own policy concerns, and for
+/// `all`.
 pub fn statements(
     partition: &str,
     owner: &AccountId,
@@ -249,9 +250,9 @@ fn id(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or_default()
 }
 
-/// The paths of the accounts in an organizational unit and in the units below it. Its ARN does not say
-/// where the unit lies below the root, so a wildcard stands there; no other unit's id can end in this
-/// one's, since ids hold no further `ou-`.
+/// The paths of the accounts in an organizational unit and in the units below it. Its ARN does not
+/// say where the unit lies below the root, so a wildcard stands there; no other unit's id can end
+/// in this one's, since ids hold no further `ou-`.
 fn paths(arn: &str) -> Option<String> {
     let (rest, unit) = arn.rsplit_once('/')?;
     let organization = id(rest);
@@ -316,8 +317,8 @@ mod tests {
         })
     }
 
-    /// After a change, write the file anew (`UPDATE_KEY_POLICY=1 cargo test key_policy`) and read the
-    /// difference. `deploy/tests/test_key_policy.py` judges it with a policy simulator.
+    /// After a change, write the file anew (`UPDATE_KEY_POLICY=1 cargo test key_policy`) and read
+    /// the difference. `deploy/tests/test_key_policy.py` judges it with a policy simulator.
     #[test]
     fn the_statements_for_every_kind_of_grantee_are_those_of_the_file() {
         let everybody = format!("444455556666 555566667777 {ORGANIZATION} {UNIT}");

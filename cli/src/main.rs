@@ -1,5 +1,5 @@
-//! Shows what ami-warden would do, with a person's own AWS credentials, before it is deployed or while
-//! it runs.
+//! Shows what ami-warden would do, with a person's own AWS credentials, before it is deployed or
+//! while it runs.
 //!
 //! ```text
 //! options, environment ─► Settings ──┐
@@ -121,8 +121,8 @@ fn warn(survey: &Survey) {
         .map_or("of these credentials", |account| account.as_str());
     for record in survey.not_found() {
         eprintln!(
-            "error: {} is not an image of account {account} in {}. Check the id, the profile and the \
-             Region",
+            "error: {} is not an image of account {account} in {}. Check the id, the profile and \
+             the Region",
             record.id,
             Harmless(&survey.region)
         );

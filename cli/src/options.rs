@@ -13,19 +13,21 @@ use crate::{
     words,
 };
 
-/// Shows what ami-warden would do to the images of this account and Region: whom it would let in, whom
-/// it would take access from, what it would change, and what it would refuse.
+/// Shows what ami-warden would do to the images of this account and Region: whom it would let in,
+/// whom it would take access from, what it would change, and what it would refuse.
 ///
-/// It only reads, with your AWS credentials. (--usage asks EC2 for reports, which changes no image.)
+/// It only reads, with your AWS credentials. (--usage asks EC2 for reports, which changes no
+/// image.)
 #[derive(Debug, Parser)]
 #[command(name = "ami-warden-plan", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub struct Options {
-    /// Look only at this image; may be given several times [default: every image that a sweep looks at]
+    /// Look only at this image; may be given several times [default: every image that a sweep looks
+    /// at]
     #[arg(long = "image-id", value_name = "AMI")]
     images: Vec<ImageId>,
 
-    /// Take the policy's rules from this JSON file instead of the parameters below POLICY_PATH; groups
-    /// still come from there
+    /// Take the policy's rules from this JSON file instead of the parameters below POLICY_PATH;
+    /// groups still come from there
     #[arg(long = "rules", value_name = "FILE")]
     rules: Option<PathBuf>,
 
@@ -41,8 +43,8 @@ pub struct Options {
     #[arg(long)]
     inventory: bool,
 
-    /// Ask EC2's usage reports who uses the images from which access would be taken away, and wait for
-    /// them (some minutes)
+    /// Ask EC2's usage reports who uses the images from which access would be taken away, and wait
+    /// for them (some minutes)
     #[arg(long)]
     pub usage: bool,
 

@@ -117,8 +117,8 @@ impl Survey {
     /// Looks at these images, or at all that a sweep would look at.
     ///
     /// # Errors
-    /// A policy or an allow-list that cannot be used, or images that cannot be listed. A fault of one
-    /// image is told with it.
+    /// A policy or an allow-list that cannot be used, or images that cannot be listed. A fault of
+    /// one image is told with it.
     pub async fn make<E: Ec2, K: Keys, P: Parameters>(
         sources: &Sources<'_, E, K, P>,
         rules: Option<&[Rule]>,
@@ -260,7 +260,8 @@ impl Survey {
         summary
     }
 
-    /// Who needs which key: the grantees that have access, would be let in, or are kept out for the key alone.
+    /// Who needs which key: the grantees that have access, would be let in, or are kept out for the
+    /// key alone.
     pub fn key_needs(&self) -> BTreeMap<String, Need> {
         let mut needs: BTreeMap<String, Need> = BTreeMap::new();
         for looked in &self.images {

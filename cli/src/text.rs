@@ -25,8 +25,8 @@ const LINES_MAX: usize = 20;
 /// The column in which the words behind sign and attribute begin.
 const WORDS_BEGIN: usize = 22;
 
-/// The palette, the same in the demo. Red is for danger alone: an image that everybody may launch, and a
-/// call that failed.
+/// The palette, the same in the demo. Red is for danger alone: an image that everybody may launch,
+/// and a call that failed.
 #[derive(Debug)]
 pub struct Colors {
     title: Style,
@@ -361,15 +361,16 @@ impl Page<'_> {
             }
             self.list("      ", &lines)?;
         }
-        let late = "A report may miss instances of the last 24 hours and launch templates of the last days.";
+        let late = "A report may miss instances of the last 24 hours and launch templates of the \
+            last days.";
         self.text += &wrapped(late, "  ", self.form.width);
         writeln!(self.text)
     }
 
     fn keys(&mut self, keys: &[KeyAdvice]) -> fmt::Result {
         let bold = self.colors.title;
-        let intro = "Statements for key policies. Recipients need the same in an IAM policy of their \
-            own account.";
+        let intro = "Statements for key policies. Recipients need the same in an IAM policy of \
+            their own account.";
         writeln!(self.text, "{bold}Keys{bold:#}")?;
         if keys.is_empty() {
             writeln!(self.text, "  No image that was looked at needs a key.\n")?;

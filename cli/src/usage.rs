@@ -1,7 +1,7 @@
 //! Who uses an image, by EC2's usage reports: asked before access is taken away.
 //!
-//! EC2 makes reports on request, keeps them for 30 days, and works on one for an image at a time. So
-//! reports that are there are used, and a new one is asked for where there is none.
+//! EC2 makes reports on request, keeps them for 30 days, and works on one for an image at a time.
+//! So reports that are there are used, and a new one is asked for where there is none.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -131,8 +131,8 @@ impl<U: UsageReports> Batch<'_, U> {
         self.told.insert(id, usage);
     }
 
-    /// The newest report of each image: one that can be read before one that is still pending, and that
-    /// before one that failed.
+    /// The newest report of each image: one that can be read before one that is still pending, and
+    /// that before one that failed.
     async fn newest(&self) -> Result<BTreeMap<ImageId, UsageReport>, CallError> {
         let mut newest: BTreeMap<ImageId, UsageReport> = BTreeMap::new();
         let mut token: Option<String> = None;
@@ -141,7 +141,8 @@ impl<U: UsageReports> Batch<'_, U> {
             let attempts = self.retry.attempts();
             let page = attempts.call("DescribeImageUsageReports", call).await?;
             for report in page.items {
-                // EC2 works on one for an image at a time, so a pending one must be waited for anyway.
+                // EC2 works on one for an image at a time, so a pending one must be waited for
+                // anyway.
                 if !report.is_whole && report.state != ReportState::Pending {
                     continue;
                 }
@@ -215,8 +216,9 @@ fn rank(report: &UsageReport) -> (u8, Option<DateTime<Utc>>) {
     (state, report.created)
 }
 
-/// Whether the change may take the account's access away. An account that only an organization lets in
-/// cannot be told apart, so it counts as hit when an organization, a unit or everybody is removed.
+/// Whether the change may take the account's access away. An account that only an organization lets
+/// in cannot be told apart, so it counts as hit when an organization, a unit or everybody is
+/// removed.
 pub fn is_hit(account: &AccountId, change: &LaunchPermissionChange, owner: &AccountId) -> bool {
     let own = Grantee::Account(account.clone());
     if account == owner || change.after.contains(&own) || change.after.contains(&Grantee::All) {

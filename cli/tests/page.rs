@@ -1,5 +1,5 @@
-//! The page of `--html`, made from an EC2 with images of every kind. `make browser` opens what these
-//! tests write.
+//! The page of `--html`, made from an EC2 with images of every kind. `make browser` opens what
+//! these tests write.
 
 use std::{fs, path::PathBuf, process::Command};
 

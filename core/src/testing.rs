@@ -15,7 +15,8 @@ use crate::model::{
     image::{EbsDevice, Image},
 };
 
-/// So many cases of a property, or as many as `PROPTEST_CASES` says; prints how many, for `make proof`.
+/// So many cases of a property, or as many as `PROPTEST_CASES` says; prints how many, for
+/// `make proof`.
 #[allow(clippy::print_stdout)]
 pub fn cases(number: u32) -> Config {
     let number = std::env::var("PROPTEST_CASES")

@@ -115,8 +115,8 @@ async fn answer(
         target: header("x-amz-target"),
     };
     // A task of its own, which goes on when the client goes away: a write that a gate holds is
-    // carried out when the gate lets it, even if nobody waits for it any more. A task that panicked, in the
-    // hook of a test, gives no answer.
+    // carried out when the gate lets it, even if nobody waits for it any more. A task that
+    // panicked, in the hook of a test, gives no answer.
     let handled = tokio::spawn(engine.handle(request)).await;
     let (reply, _under_way) = handled.map_err(|_| Reset)?;
     send(reply).await

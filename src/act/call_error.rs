@@ -33,8 +33,8 @@ pub enum ErrorKind {
     Refused,
 }
 
-/// Codes of calls that exceed a rate: the SDK's own list (aws-runtime, `retries/classifiers.rs`), and
-/// EC2's.
+/// Codes of calls that exceed a rate: the SDK's own list (aws-runtime, `retries/classifiers.rs`),
+/// and EC2's.
 const THROTTLING: [&str; 12] = [
     "BandwidthLimitExceeded",
     "EC2ThrottledException",
@@ -71,16 +71,16 @@ const TRANSIENT: [&str; 11] = [
 ];
 
 /// Codes that can mean "not yet", seen of images that `DescribeImages` had just shown as available:
-/// packer#2033 and #3377, coreos/mantle#1091, spinnaker/clouddriver#1127; the states themselves are in
-/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
+/// packer#2033 and #3377, coreos/mantle#1091, spinnaker/clouddriver#1127; the states themselves are
+/// in <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
 const NOT_YET: [&str; 3] = [
     "InvalidAMIID.NotFound",
     "InvalidAMIID.Unavailable",
     "IncorrectState",
 ];
 
-/// Codes that mean that this function may not call, or that AWS does not know the caller; Lambda keeps
-/// the event until somebody corrects that.
+/// Codes that mean that this function may not call, or that AWS does not know the caller; Lambda
+/// keeps the event until somebody corrects that.
 const DENIED: [&str; 14] = [
     "AccessDenied",
     "AccessDeniedException",

@@ -1,8 +1,8 @@
 //! A crowd of images, worked on at the same time, none of them waiting for another.
 //!
 //! The number of images at work follows from EC2's answers: it grows while they come and nothing is
-//! throttled, and an image that hangs does not count. Images are begun in their order, so those that
-//! are left at the end of the time are known.
+//! throttled, and an image that hangs does not count. Images are begun in their order, so those
+//! that are left at the end of the time are known.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -29,20 +29,21 @@ use super::{
 /// The most images at work, hanging ones included: a bound on memory, some 20 kB each.
 const AT_WORK_MAX: usize = 400;
 
-/// The images at work at first, and the most that are not hanging: each may hold a thousand refusals,
-/// 150 kB. Twenty times EC2's published limits are 100 writes a second, 60 images at 0.6 s each.
+/// The images at work at first, and the most that are not hanging: each may hold a thousand
+/// refusals, 150 kB. Twenty times EC2's published limits are 100 writes a second, 60 images at
+/// 0.6 s each.
 const MOVING_MIN: usize = 24;
 const MOVING_MAX: usize = 64;
 
-/// An image at work for longer than this hangs, unless the others take as long: it waits for its own
-/// retries.
+/// An image at work for longer than this hangs, unless the others take as long: it waits for its
+/// own retries.
 const HANGS_AFTER: Duration = Duration::from_secs(2);
 
 /// So many times longer than the others an image is at work before it hangs.
 const HANGS_FACTOR: u32 = 4;
 
-/// Where images typically take longer than this, the older reads of many are too old for a write: fewer
-/// are at work at the same time.
+/// Where images typically take longer than this, the older reads of many are too old for a write:
+/// fewer are at work at the same time.
 const TOO_LONG: Duration = Duration::from_secs(4);
 
 /// So many finished images let one more be at work.
@@ -137,10 +138,11 @@ struct Shift<'b> {
 }
 
 impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
-    /// Works on the images until all are done or it is too late to begin another. They become known part
-    /// by part, and no part waits for an image of the one before.
+    /// Works on the images until all are done or it is too late to begin another. They become known
+    /// part by part, and no part waits for an image of the one before.
     ///
-    /// Says which of them were not begun, and the last one that was read, in the order of the parts.
+    /// Says which of them were not begun, and the last one that was read, in the order of the
+    /// parts.
     ///
     /// # Errors
     /// A policy or an allow-list that cannot be used. The images at work are finished first.
@@ -207,7 +209,8 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
     fn wake_at(&self, shift: &Shift<'_>) -> Instant {
         let soon = Instant::now() + LOOK_INTERVAL;
         if shift.ready.is_empty() {
-            // Nothing is begun yet, so only an image that is read or the end of the time changes it.
+            // Nothing is begun yet, so only an image that is read or the end of the time changes
+            // it.
             return if shift.any_begun {
                 self.last_start.max(soon)
             } else {
@@ -355,8 +358,8 @@ impl Shift<'_> {
         }
     }
 
-    /// Learns from a finished image how many more may be at work. Where all take long there are too many
-    /// for EC2, or for this function's processor.
+    /// Learns from a finished image how many more may be at work. Where all take long there are too
+    /// many for EC2, or for this function's processor.
     fn learn(&mut self, took: Duration) {
         if took < self.typical * HANGS_FACTOR || took < HANGS_AFTER {
             self.typical = (self.typical * 7 + took) / 8;

@@ -1,4 +1,5 @@
-//! The facts that decide whether an image may be shared, read once and shared by the images of a batch.
+//! The facts that decide whether an image may be shared, read once and shared by the images of a
+//! batch.
 
 use std::{
     cell::{Cell, RefCell},

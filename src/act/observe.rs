@@ -22,12 +22,12 @@ use super::{
 /// <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>
 const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long EC2's reads may lag behind an event that tells of tags. A forged or late event costs this
-/// much and nothing else.
+/// How long EC2's reads may lag behind an event that tells of tags. A forged or late event costs
+/// this much and nothing else.
 const TAGS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long many images may be read together before they are read in smaller parts, so that one image
-/// that EC2 cannot answer for does not take the others along.
+/// How long many images may be read together before they are read in smaller parts, so that one
+/// image that EC2 cannot answer for does not take the others along.
 const TOGETHER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The same for a part.
@@ -102,8 +102,8 @@ enum Early {
 }
 
 impl<'a, E: Ec2> Observer<'a, E> {
-    /// Reads these images (at most 200). An image that EC2 shows as promised comes at once, the others
-    /// when it does, or when the time for that is up.
+    /// Reads these images (at most 200). An image that EC2 shows as promised comes at once, the
+    /// others when it does, or when the time for that is up.
     pub fn images(
         self,
         ids: &[ImageId],
@@ -235,8 +235,8 @@ impl<'a, E: Ec2> Observer<'a, E> {
         promise.holds(&image.tags, prefix, any_tag, status_tag)
     }
 
-    /// Reads the images together; in parts if EC2 does not answer for all of them, so that one image
-    /// fails alone. Gives up when no part at all is answered.
+    /// Reads the images together; in parts if EC2 does not answer for all of them, so that one
+    /// image fails alone. Gives up when no part at all is answered.
     async fn read_isolated(&self, ids: &[ImageId]) -> Vec<(ImageId, Seen)> {
         // One image has no neighbours to take along: it has all the time there is.
         if let [id] = *ids {
@@ -408,8 +408,8 @@ fn failed(id: ImageId, error: CallError) -> Seen {
     Seen::Record(Box::new(ImageRecord::failed(id, error)))
 }
 
-/// An image that EC2 does not show as the event said, even after a while. Tags count as they are read;
-/// for the rest the image has failed, by EC2's own code, so that its event comes again.
+/// An image that EC2 does not show as the event said, even after a while. Tags count as they are
+/// read; for the rest the image has failed, by EC2's own code, so that its event comes again.
 fn too_early(id: ImageId, seen: Seen, early: Early) -> Seen {
     let (code, message) = match early {
         Early::OtherTags => return seen,

@@ -77,9 +77,9 @@ impl Pace {
     /// Waits until the caller may send one request. Where nothing holds it back it waits for no
     /// timer, since a timer takes up to a millisecond even for no time at all.
     ///
-    /// A caller that was throttled more than [`Learned::IN_A_ROW`] times in a row lets all others go
-    /// first: some images that EC2 is busy with would use up a slow pace, and the operation would look
-    /// stuck.
+    /// A caller that was throttled more than [`Learned::IN_A_ROW`] times in a row lets all others
+    /// go first: some images that EC2 is busy with would use up a slow pace, and the operation
+    /// would look stuck.
     pub(super) async fn turn(&self, throttled_in_a_row: u32) {
         if self.waiting.get() == 0 {
             self.queued.set(Instant::now());
@@ -299,8 +299,8 @@ impl Learned {
         let share = count.throttled / (answers + 2.0);
         let rate = match &self.limit {
             Some(limit) => limit.rate(now),
-            // The answers of a second, or fewer than a window brings. Callers may have asked for less
-            // than the operation gives.
+            // The answers of a second, or fewer than a window brings. Callers may have asked for
+            // less than the operation gives.
             None => answers.max(Self::WINDOW / Self::ROUND_TRIP),
         };
         self.limit = Some(Limit::below(rate, share, self.limit.as_ref(), now));

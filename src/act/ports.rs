@@ -1,7 +1,7 @@
 //! The narrow ports of AWS, named by need. The SDK is behind them (`aws`).
 //!
-//! Every method is one call, or one page of a call. None of them tries again: [`Retry`] decides whether
-//! and when, since it knows the time that is left.
+//! Every method is one call, or one page of a call. None of them tries again: [`Retry`] decides
+//! whether and when, since it knows the time that is left.
 //!
 //! [`Retry`]: super::retry::Retry
 
@@ -19,8 +19,8 @@ use super::call_error::CallError;
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html>
 pub const FILTER_VALUES_MAX: usize = 200;
 
-/// The largest page of a listing. EC2 gives up to 1,000 images, some 3 kB each, and all of them are in
-/// memory at least twice, as text and as values.
+/// The largest page of a listing. EC2 gives up to 1,000 images, some 3 kB each, and all of them are
+/// in memory at least twice, as text and as values.
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeImages.html>
 pub(crate) const PAGE_SIZE_MAX: i32 = 500;
 
@@ -46,8 +46,8 @@ pub trait Ec2 {
     /// `DescribeImageAttribute launchPermission`: everyone who may launch the image.
     async fn launch_permissions(&self, id: ImageId) -> Result<LaunchPermissions, CallError>;
 
-    /// `DescribeSnapshots`: one page of those of these snapshots (at most 200) that this account can
-    /// see.
+    /// `DescribeSnapshots`: one page of those of these snapshots (at most 200) that this account
+    /// can see.
     async fn snapshots(
         &self,
         ids: &[&str],
@@ -110,8 +110,8 @@ pub trait Caller {
     async fn account(&self) -> Result<AccountId, CallError>;
 }
 
-/// Usage reports of EC2, which tell how many resources of which accounts use an image. A person asks
-/// for them before access is taken away; the function itself does not.
+/// Usage reports of EC2, which tell how many resources of which accounts use an image. A person
+/// asks for them before access is taken away; the function itself does not.
 #[allow(async_fn_in_trait)]
 pub trait UsageReports {
     /// `CreateImageUsageReport` of instances and launch templates, for all accounts: the id of the
@@ -142,8 +142,8 @@ pub struct UsageReport {
     pub state: ReportState,
     /// When it was asked for.
     pub created: Option<DateTime<Utc>>,
-    /// Whether it is about instances and launch templates of all accounts. EC2 takes reports that are
-    /// about less.
+    /// Whether it is about instances and launch templates of all accounts. EC2 takes reports that
+    /// are about less.
     pub is_whole: bool,
 }
 

@@ -72,8 +72,8 @@ pub struct Manner {
     pub dry_run: bool,
     /// A person asks: say also what is wanted, by whom, and who may launch the image.
     pub explain: bool,
-    /// Read the policy again with the look after the last write. A sweep does that for all its images
-    /// together.
+    /// Read the policy again with the look after the last write. A sweep does that for all its
+    /// images together.
     pub recheck_policy: bool,
 }
 
@@ -405,8 +405,8 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         }
     }
 
-    /// Reads everything that the plan needs. If facts that only additions need are slow or cannot be
-    /// read, removals go out first.
+    /// Reads everything that the plan needs. If facts that only additions need are slow or cannot
+    /// be read, removals go out first.
     async fn read_or_remove(
         &self,
         basis: &Basis<'_>,
@@ -677,7 +677,8 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         Ok(())
     }
 
-    /// The consequence of an error: if it may pass, the image is read again, and its outcome counts.
+    /// The consequence of an error: if it may pass, the image is read again, and its outcome
+    /// counts.
     async fn after_error(&self, error: CallError, work: &mut Work<'_>) -> Pass {
         if !error.kind.may_pass() {
             return Pass::Failed(error);
@@ -734,8 +735,8 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         }
     }
 
-    /// Takes the status of earlier refusals off an image about which nothing is said any more. A held
-    /// image is not written at all.
+    /// Takes the status of earlier refusals off an image about which nothing is said any more. A
+    /// held image is not written at all.
     async fn clean_status(&self, image: &Image, hold: Hold, work: &mut Work<'_>) {
         if hold != Hold::No || image.state != ImageState::Available {
             return;
@@ -753,8 +754,8 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         }
     }
 
-    /// Looks at the image after its last write: whether its directives are still those obeyed, and its
-    /// launch permissions as planned.
+    /// Looks at the image after its last write: whether its directives are still those obeyed, and
+    /// its launch permissions as planned.
     async fn look_again(
         &self,
         basis: &Basis<'_>,
@@ -872,8 +873,8 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
 
 const NOT_AS_PLANNED: &str = "EC2 does not show them as planned";
 
-/// Waits for the pace of an operation. An image that grew old meanwhile is read and planned anew, and
-/// keeps its slot.
+/// Waits for the pace of an operation. An image that grew old meanwhile is read and planned anew,
+/// and keeps its slot.
 async fn wait_for_slot(
     operation: &'static str,
     oldest: Instant,

@@ -50,8 +50,8 @@ pub struct Rulebook {
     /// The newest change that the parameters show; `None` if no parameter was read, or none has a
     /// date.
     pub newest_change: Option<DateTime<Utc>>,
-    /// When it was read, as its age counts: before the first request, but at most two seconds before
-    /// the last answer.
+    /// When it was read, as its age counts: before the first request, but at most two seconds
+    /// before the last answer.
     pub read_at: Instant,
     /// The names of the parameters below the path that are neither groups nor rules.
     pub unused: Vec<String>,

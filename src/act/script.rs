@@ -34,8 +34,8 @@ pub(crate) struct State {
     pub(crate) copy: BTreeMap<String, CopyPermissions>,
     /// Whether block public access is on.
     pub(crate) block: Option<bool>,
-    /// What every listing names, in this order, so many on a page; an image without an id only where
-    /// no id is asked for.
+    /// What every listing names, in this order, so many on a page; an image without an id only
+    /// where no id is asked for.
     pub(crate) listed: Vec<Option<ImageId>>,
     pub(crate) page: usize,
     pub(crate) calls: Vec<String>,
@@ -89,8 +89,8 @@ impl State {
 
 type Hook<'a> = dyn FnMut(&str, &mut State) -> Result<Duration, CallError> + 'a;
 
-/// EC2 with a hook that sees each call before it is carried out: it may change the state, and says how
-/// long the call takes, or with what error it ends.
+/// EC2 with a hook that sees each call before it is carried out: it may change the state, and says
+/// how long the call takes, or with what error it ends.
 pub(crate) struct Script<'a> {
     pub(crate) state: RefCell<State>,
     hook: RefCell<Box<Hook<'a>>>,

@@ -6,11 +6,11 @@ use ami_warden_core::Refusal;
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions>.
 const VALUE_CHARACTERS_MAX: usize = 256;
 
-/// The value of the status tag for these refusals: codes and resources, separated by spaces; `None` if
-/// there are none.
+/// The value of the status tag for these refusals: codes and resources, separated by spaces; `None`
+/// if there are none.
 ///
-/// In the characters that tags of every service can hold. Refusals that do not fit are counted, not cut
-/// in the middle.
+/// In the characters that tags of every service can hold. Refusals that do not fit are counted, not
+/// cut in the middle.
 #[must_use]
 pub(crate) fn status(refusals: &[Refusal]) -> Option<String> {
     let mut best = None;

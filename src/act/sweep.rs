@@ -1,10 +1,10 @@
 //! Listing every image that a sweep looks at, in the order of the ids.
 //!
-//! Sorted ids make a chain of invocations cover every image once: each link goes on after the last id
-//! of the link before, whatever was created or deregistered meanwhile. EC2 lists in no order, so a
-//! listing must be whole before its first image is begun. A large estate is therefore listed in parts
-//! by the beginning of the id, the next part while the images of the last are worked on, and a link
-//! does not list the parts that are done.
+//! Sorted ids make a chain of invocations cover every image once: each link goes on after the last
+//! id of the link before, whatever was created or deregistered meanwhile. EC2 lists in no order, so
+//! a listing must be whole before its first image is begun. A large estate is therefore listed in
+//! parts by the beginning of the id, the next part while the images of the last are worked on, and
+//! a link does not list the parts that are done.
 
 use std::{
     cell::Cell,
@@ -61,9 +61,9 @@ enum State {
     Done,
 }
 
-/// The images that can have directives: all of them, as where there are rules, else those with a key
-/// under the prefix or with the status tag. A sweep also looks at public images, to tell of those
-/// without a directive.
+/// The images that can have directives: all of them, as where there are rules, else those with a
+/// key under the prefix or with the status tag. A sweep also looks at public images, to tell of
+/// those without a directive.
 #[must_use]
 pub fn kinds_of_images(all: bool, tag_prefix: &str, status_tag: Option<&str>) -> Vec<Which> {
     if all {
@@ -200,8 +200,8 @@ impl<'a, E: Ec2> Lister<'a, E> {
 
 /// The parts of an estate in the order of their ids, without those that lie before `after`.
 ///
-/// EC2's ids have begun with `ami-0` since 2018, so the digit behind tells them apart; older ones, with
-/// 8 digits, are few and stand together.
+/// EC2's ids have begun with `ami-0` since 2018, so the digit behind tells them apart; older ones,
+/// with 8 digits, are few and stand together.
 fn parts(after: Option<ImageId>) -> VecDeque<Vec<String>> {
     const DIGITS: &str = "0123456789abcdef";
     let begins = |digit: char| format!("ami-0{digit}");

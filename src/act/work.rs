@@ -303,8 +303,8 @@ pub(super) fn outcome(record: &ImageRecord, dry_run: bool) -> Outcome {
     }
 }
 
-/// The record of an image that is not planned: by its state, then `hold`, then because nothing is said
-/// about it.
+/// The record of an image that is not planned: by its state, then `hold`, then because nothing is
+/// said about it.
 pub(super) fn left_alone(
     image: &Image,
     hold: Hold,

@@ -10,8 +10,8 @@ use aws_sdk_kms::{
 };
 
 use super::{
+    answer::filled,
     error::{call_error, incomplete},
-    filled,
 };
 use crate::act::{
     call_error::CallError,

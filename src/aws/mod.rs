@@ -1,5 +1,6 @@
 //! The only code that knows the AWS SDK.
 
+mod answer;
 mod ec2;
 mod error;
 mod kms;
@@ -103,10 +104,4 @@ impl<Access> Clients<Access> {
             parameters: SsmClient::new(config),
         }
     }
-}
-
-/// The text, unless AWS writes an empty one in place of none, as it does for the token of a page
-/// after the last.
-fn filled(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
 }

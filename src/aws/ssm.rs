@@ -11,8 +11,8 @@ use aws_sdk_ssm::{
 use chrono::DateTime;
 
 use super::{
+    answer::filled,
     error::{call_error, incomplete},
-    filled,
 };
 use crate::act::{
     call_error::CallError,

@@ -30,7 +30,8 @@ impl StsClient {
         }
     }
 
-    /// Looks for credentials, so that a person hears of missing ones before any call fails for them.
+    /// Looks for credentials, so that a person hears of missing ones before any call fails for
+    /// them.
     ///
     /// # Errors
     /// There are none.

@@ -37,7 +37,8 @@ use crate::{
     },
 };
 
-/// How long one image of several may take. One that takes longer has failed, and its event comes again.
+/// How long one image of several may take. One that takes longer has failed, and its event comes
+/// again.
 const IMAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The function: its settings and clients, made once at the cold start.
@@ -366,8 +367,8 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
             .await
     }
 
-    /// Looks once more at the images that were written by an older policy than the one that holds now.
-    /// The ids that were not begun any more.
+    /// Looks once more at the images that were written by an older policy than the one that holds
+    /// now. The ids that were not begun any more.
     async fn look_once_more(
         &self,
         manner: Manner,

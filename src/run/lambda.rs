@@ -20,7 +20,8 @@ use crate::{
 };
 
 /// The alias by which the template's rules invoke the function. It takes looks and sweeps, and no
-/// requests: with `events:PutTargets`, which lets a person put any input into a rule, they ask for no more.
+/// requests: with `events:PutTargets`, which lets a person put any input into a rule, they ask for
+/// no more.
 const EVENTS_ALIAS: &str = "events";
 
 /// The longest that Lambda lets a function run.
@@ -104,8 +105,8 @@ fn deadline(context: &Context, now: SystemTime) -> Instant {
     Instant::now() + time_left(Duration::from_millis(context.deadline), now)
 }
 
-/// The time until a deadline that is milliseconds since 1970, or, from `cargo lambda watch` (seen in
-/// 1.9.2), simply milliseconds.
+/// The time until a deadline that is milliseconds since 1970, or, from `cargo lambda watch` (seen
+/// in 1.9.2), simply milliseconds.
 fn time_left(deadline: Duration, now: SystemTime) -> Duration {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
     let since_1970 = now

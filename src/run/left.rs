@@ -58,8 +58,8 @@ impl Left {
         }
     }
 
-    /// Failed images travel with the rest while the chain gets on. A link that finishes no image ends
-    /// it, and so does one that would carry too many; the last link fails if images still do.
+    /// Failed images travel with the rest while the chain gets on. A link that finishes no image
+    /// ends it, and so does one that would carry too many; the last link fails if images still do.
     pub(super) fn ending(self, report: &Report, dry_run: bool) -> Ending {
         let failed = report.failed_count();
         if self.is_empty() {

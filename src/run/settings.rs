@@ -93,7 +93,8 @@ pub const ALL: [Setting; 14] = [
         variable: POLICY_PATH,
         parameter: "PolicyPath",
         meaning: "path of groups and rules in Parameter Store; no policy if unset",
-        allowed: "a path with a name behind its /, for example /ami-warden: letters, digits and . _ - /",
+        allowed: "a path with a name behind its /, for example /ami-warden: letters, digits and \
+            . _ - /",
     },
     Setting {
         variable: ALLOWED_COPIERS,

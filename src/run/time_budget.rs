@@ -14,8 +14,8 @@ pub struct TimeBudget {
 }
 
 impl TimeBudget {
-    /// Divides the time that is left: a tenth, at most a second, to answer in, and before that a fifth,
-    /// at most five seconds, to finish the images that were begun.
+    /// Divides the time that is left: a tenth, at most a second, to answer in, and before that a
+    /// fifth, at most five seconds, to finish the images that were begun.
     #[must_use]
     pub fn until(deadline: Instant) -> Self {
         let left = deadline.saturating_duration_since(Instant::now());

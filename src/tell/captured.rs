@@ -1,8 +1,8 @@
 //! The log of a test.
 //!
 //! Every test that logs captures its log, even if it does not read it: where one thread has no
-//! subscriber, `tracing` may remember for all threads that nobody reads a line (`Rebuilder::JustOne` of
-//! `tracing-core`).
+//! subscriber, `tracing` may remember for all threads that nobody reads a line
+//! (`Rebuilder::JustOne` of `tracing-core`).
 
 use std::{
     io,

@@ -1,7 +1,9 @@
-//! The function is lost at every point between two calls, and the event is delivered again, as Lambda does.
+//! The function is lost at every point between two calls, and the event is delivered again, as
+//! Lambda does.
 //!
-//! Each case runs twice for each call: once the process dies before EC2 carried the call out, once after, with nobody left to hear
-//! the answer. Whatever was done by then, a fresh process ends it, does nothing twice, and lets nobody in too early.
+//! Each case runs twice for each call: once the process dies before EC2 carried the call out, once
+//! after, with nobody left to hear the answer. Whatever was done by then, a fresh process ends it,
+//! does nothing twice, and lets nobody in too early.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -335,7 +337,8 @@ fn a_chain_whose_link_is_killed_goes_on_where_the_last_answer_said() {
     assert_eq!(answer.get("Continue"), None);
     assert!(ids.iter().all(|id| function.grantees(id) == [ALICE]));
     let writes = function.emulator.calls_of("ModifyImageAttribute").len();
-    // What was under way when the process died may have been sent twice: adding who is there changes nothing.
+    // What was under way when the process died may have been sent twice: adding who is there
+    // changes nothing.
     assert!(
         writes <= ids.len() + 16,
         "{writes} writes for {} images",

@@ -1,4 +1,5 @@
-//! The estate at its full size: nothing grows without a bound, no image waits for another, and one of everything may be broken.
+//! The estate at its full size: nothing grows without a bound, no image waits for another, and one
+//! of everything may be broken.
 
 use std::{
     collections::BTreeSet,
@@ -50,7 +51,8 @@ fn put_group(function: &Function, name: &str, members: &[String]) {
     );
 }
 
-/// The answer, or that in the message of an invocation with failed images; its bytes, those of every line of the log, and the memory.
+/// The answer, or that in the message of an invocation with failed images; its bytes, those of
+/// every line of the log, and the memory.
 #[track_caller]
 fn sized(function: &Function, answered: Result<Value, Failed>) -> Value {
     let (bytes, answer) = match answered {
@@ -211,8 +213,8 @@ fn images_that_are_stuck_hold_back_no_other_of_three_hundred() {
     let throttled: Vec<_> = throttled.map(|entry| entry["ImageId"].clone()).collect();
     assert_eq!(json!(throttled), json!((0..8).map(nth).collect::<Vec<_>>()));
     let writes = function.emulator.calls_of("ModifyImageAttribute");
-    // All, but on a busy machine, where the pace takes its time to recover. If the stuck ones used it up,
-    // less than a tenth would be written.
+    // All, but on a busy machine, where the pace takes its time to recover. If the stuck ones used
+    // it up, less than a tenth would be written.
     assert!(
         writes.len() >= 150,
         "{} were written: {}",
@@ -227,7 +229,8 @@ fn images_that_are_stuck_hold_back_no_other_of_three_hundred() {
     );
 }
 
-/// 320 images to be shared, in all parts of a listing, which has pages too small to list them at once.
+/// 320 images to be shared, in all parts of a listing, which has pages too small to list them at
+/// once.
 fn large_estate(largest_page: usize) -> Function {
     let function = World::with(Config {
         largest_page: Some(largest_page),
@@ -502,8 +505,8 @@ fn a_sweep_whose_link_finishes_no_image_ends_there() {
     assert!(failed["Continue"]["Sweep"]["After"].is_string(), "{failed}");
 }
 
-/// A sweep of which the first batches of 200 images are skipped, so many images behind them fail, and
-/// the last batch is never answered.
+/// A sweep of which the first batches of 200 images are skipped, so many images behind them fail,
+/// and the last batch is never answered.
 fn cut_short_with_failures(skipped_batches: u32, failures: usize) -> Result<Value, Failed> {
     let mut function = World::new().start();
     let count = 200 * skipped_batches as usize + failures + 100;

@@ -18,8 +18,9 @@ const ACTIONS: [&str; 5] = [
     "ModifyImageAttribute",
 ];
 
-/// How often each action is called when it goes wrong so many times. After a write without an answer the image is read and planned anew;
-/// a write that was carried out all the same shows in that, so it is not made again.
+/// How often each action is called when it goes wrong so many times. After a write without an
+/// answer the image is read and planned anew; a write that was carried out all the same shows in
+/// that, so it is not made again.
 fn calls(kind: &FaultKind, times: usize) -> BTreeMap<String, usize> {
     let was_carried_out = matches!(kind, FaultKind::ResetAfter | FaultKind::Truncated);
     let calls = if was_carried_out {
@@ -481,7 +482,8 @@ fn what_does_not_fit_into_the_time_is_left_for_a_next_event_in_order() {
         .iter()
         .fold(World::new(), |world, id| world.image(image(id)))
         .start();
-    // Even if all goes well, 24 at a time, and a few more with each answer, are not done in the time there is.
+    // Even if all goes well, 24 at a time, and a few more with each answer, are not done in the
+    // time there is.
     function
         .emulator
         .fault(Fault::new("DescribeImageAttribute", FaultKind::Latency { ms: 700 }).forever());
@@ -496,7 +498,8 @@ fn what_does_not_fit_into_the_time_is_left_for_a_next_event_in_order() {
         .collect();
     begun.sort_unstable();
     assert!(!begun.is_empty() && begun.len() < ids.len(), "{answer:#}");
-    // What was not begun is the end of the list. Should something begun have been cut off, on a slow machine, it comes once more.
+    // What was not begun is the end of the list. Should something begun have been cut off, on a
+    // slow machine, it comes once more.
     let failed: Vec<_> = entries
         .iter()
         .filter(|entry| entry["Outcome"] == "failed")

@@ -1,7 +1,9 @@
-//! Whatever goes wrong with whichever call: the image ends as wanted, or Lambda is told to bring the event again.
+//! Whatever goes wrong with whichever call: the image ends as wanted, or Lambda is told to bring
+//! the event again.
 //!
-//! Every call the function makes, times everything that can go wrong with it. What became of each is the table in `docs/faults.md`,
-//! which this test compares, and writes where `UPDATE_DOCS` is set.
+//! Every call the function makes, times everything that can go wrong with it. What became of each
+//! is the table in `docs/faults.md`, which this test compares, and writes where `UPDATE_DOCS` is
+//! set.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -278,7 +280,8 @@ fn world() -> World {
         .setting("STATUS_TAG", STATUS_TAG)
 }
 
-/// An image that makes the function use every call: all three attributes, public, a group, and a status tag to be set or removed.
+/// An image that makes the function use every call: all three attributes, public, a group, and a
+/// status tag to be set or removed.
 fn furnish(emulator: &Emulator, step: Step) {
     emulator.put_parameter(
         "/security/allowed",
@@ -292,7 +295,8 @@ fn furnish(emulator: &Emulator, step: Step) {
         ParameterType::String,
     );
     let image = share("444455556666 @team all").tag("ami-warden:description", "as wanted");
-    // A tag with a typing mistake has to be told of in the status tag; without one a former status goes.
+    // A tag with a typing mistake has to be told of in the status tag; without one a former status
+    // goes.
     emulator.add(if step.name == "CreateTags" {
         image.tag("ami-warden:descripton", "")
     } else {
@@ -390,7 +394,8 @@ fn run(function: &mut Function, step: Step, trouble: &Trouble, service: Option<&
             _ => done.join(", "),
         },
     };
-    // An answer that lacks what it need not have is EC2's word. Everything else either is done or is brought again.
+    // An answer that lacks what it need not have is EC2's word. Everything else either is done or
+    // is brought again.
     let lies = matches!(trouble.kind, Some(FaultKind::Omit { .. }));
     assert!(
         lies || event == "kept" || done.len() == ALL_DONE,
@@ -518,7 +523,8 @@ fn without_service(step: Step, trouble: &Trouble) -> Row {
     run(&mut function, step, trouble, Some(&gone))
 }
 
-/// Something between the function and the emulator that hangs up when a certain call arrives, and perhaps closes its door too.
+/// Something between the function and the emulator that hangs up when a certain call arrives, and
+/// perhaps closes its door too.
 struct Gone {
     for_good: bool,
     address: SocketAddr,
@@ -595,7 +601,8 @@ impl Gone {
                             && (seen.lock().unwrap())()
                     };
                     if pass_on(stream, address, closes).is_some() && for_good {
-                        // What was sent at the same time is answered first; otherwise the outcome depends on who is faster.
+                        // What was sent at the same time is answered first; otherwise the outcome
+                        // depends on who is faster.
                         std::thread::sleep(Duration::from_millis(300));
                         *listener.lock().unwrap() = None;
                         for connection in connections.lock().unwrap().drain(..) {
@@ -620,7 +627,8 @@ impl Step {
     }
 }
 
-/// Passes requests and answers on until one side ends, or `closes` says that this request gets no answer (then `Some`).
+/// Passes requests and answers on until one side ends, or `closes` says that this request gets no
+/// answer (then `Some`).
 fn pass_on(client: TcpStream, emulator: SocketAddr, closes: impl Fn(&str) -> bool) -> Option<()> {
     let server = TcpStream::connect(emulator).ok()?;
     let (mut to_client, mut to_server) = (client.try_clone().ok()?, server.try_clone().ok()?);

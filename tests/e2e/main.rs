@@ -1,6 +1,7 @@
 //! The built function, run as Lambda runs it, against an EC2 that refuses what EC2 refuses.
 //!
-//! The names are sentences of the contract; each test asserts the requests that reached EC2, not what a mock was told to say.
+//! The names are sentences of the contract; each test asserts the requests that reached EC2, not
+//! what a mock was told to say.
 
 mod bad_input;
 mod by_hand;

@@ -1,6 +1,8 @@
-//! The newest wish wins: whatever overlaps, lags or is held up, the image ends as its newest tags and the newest policy want it.
+//! The newest wish wins: whatever overlaps, lags or is held up, the image ends as its newest tags
+//! and the newest policy want it.
 //!
-//! No test here needs a sweep to put an image right. Those about overlaps run two processes of the built function on one emulator.
+//! No test here needs a sweep to put an image right. Those about overlaps run two processes of the
+//! built function on one emulator.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +39,8 @@ pub fn tags_created(image: &Image) -> Value {
     event
 }
 
-/// What happens to the directive of the image while the older process is at work, and who may launch it in the end.
+/// What happens to the directive of the image while the older process is at work, and who may
+/// launch it in the end.
 struct Change {
     before: &'static str,
     after: &'static str,
@@ -343,7 +346,8 @@ fn an_image_whose_tags_change_with_every_write_has_failed_after_five_rounds() {
     assert_eq!(function.grantees(IMAGE), [ALICE]);
 }
 
-/// Asserts that each write of an image came at most five seconds after its tags and its permissions were read.
+/// Asserts that each write of an image came at most five seconds after its tags and its permissions
+/// were read.
 #[track_caller]
 fn assert_fresh(calls: &[Call]) {
     let names = |call: &Call, id: &str| call.params.values().any(|value| value == id);

@@ -34,7 +34,8 @@ fn slow() -> World {
     })
 }
 
-/// The actions of the calls in round trips: a call that arrives while another one is under way belongs to the same one.
+/// The actions of the calls in round trips: a call that arrives while another one is under way
+/// belongs to the same one.
 fn round_trips(calls: &[Call]) -> Vec<Vec<&str>> {
     let mut trips: Vec<Vec<&str>> = Vec::new();
     for call in calls {
@@ -139,7 +140,8 @@ enum Look {
     None,
 }
 
-/// Asserts that the image and its permissions were read, then these writes were made, and then the image was looked at again.
+/// Asserts that the image and its permissions were read, then these writes were made, and then the
+/// image was looked at again.
 #[track_caller]
 fn assert_writes(function: &Function, writes: &[String], look: Look) {
     let look = match look {

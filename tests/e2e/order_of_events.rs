@@ -1,5 +1,5 @@
-//! Order and duplicates: whatever order things happen in, and whatever order events tell of them in, the image ends as the last truth
-//! wants it.
+//! Order and duplicates: whatever order things happen in, and whatever order events tell of them
+//! in, the image ends as the last truth wants it.
 
 use ec2_emulator::{Grantee, ImageState, State};
 use serde_json::Value;
@@ -31,7 +31,8 @@ const SECOND: &str = "= 222233334444 444455556666";
 impl Happening {
     /// Does it to the image.
     fn happen(self, state: &mut State) {
-        // Nothing can be done to an image that is not there yet, and creating it twice is another image.
+        // Nothing can be done to an image that is not there yet, and creating it twice is another
+        // image.
         if self == Created && !state.images.contains_key(IMAGE) {
             state.add(Image::new(IMAGE));
         }
@@ -67,7 +68,8 @@ impl Happening {
         }
     }
 
-    /// The same without its tags: a late event promises tags that were changed again, and would be waited for.
+    /// The same without its tags: a late event promises tags that were changed again, and would be
+    /// waited for.
     fn late_event(self) -> Value {
         let mut event = self.event();
         if let Some(detail) = event.get_mut("detail").and_then(Value::as_object_mut) {
@@ -114,7 +116,8 @@ impl Walk {
 
     fn deliver(&mut self, event: &Value, told: &[Happening]) {
         self.invocations += 1;
-        // An image that an event tells of and that is not there would be waited for: that is another test.
+        // An image that an event tells of and that is not there would be waited for: that is
+        // another test.
         let answer = self.function.try_invoke(event);
         assert!(answer.is_ok(), "{told:?}: {answer:?}");
     }
@@ -123,8 +126,9 @@ impl Walk {
         self.function.emulator.image(IMAGE).unwrap()
     }
 
-    /// Lets each of `left` happen next and be told of at once, and goes on from each place until three were told of: every order of every
-    /// part of the set. With `first`, only those orders that begin with that one.
+    /// Lets each of `left` happen next and be told of at once, and goes on from each place until
+    /// three were told of: every order of every part of the set. With `first`, only those orders
+    /// that begin with that one.
     fn every_order(&mut self, told: &mut Vec<Happening>, left: &[Happening], first: Option<usize>) {
         if told.len() == 3 {
             return;
@@ -176,7 +180,8 @@ fn at_once<T: Send>(
 
 #[test]
 fn every_order_of_up_to_three_events_ends_as_the_last_truth_wants() {
-    // The image is there from the beginning. Orders by the thousand run in the same process, in `tests/model.rs`.
+    // The image is there from the beginning. Orders by the thousand run in the same process, in
+    // `tests/model.rs`.
     let set = [Tagged, Retagged, Untagged, Disabled, Enabled, MadePublic];
     let invocations = at_once(0..set.len(), |walk, first| {
         walk.function.emulator.edit(|state| Created.happen(state));

@@ -1,4 +1,5 @@
-//! Recipients can use an image, find it and plan with it: shared tags, deprecation times and copy permissions.
+//! Recipients can use an image, find it and plan with it: shared tags, deprecation times and copy
+//! permissions.
 
 use std::collections::BTreeSet;
 
@@ -150,7 +151,7 @@ fn check_invalid(world: World, key: &str, attribute: &str, value: &str, words: &
     assert_eq!(entry["Outcome"], "refused");
 }
 
-// --- Shared tags ----------------------------------------------------------------------------------------------------------------------
+// --- Shared tags ---------------------------------------------------------------------------------
 
 #[test]
 fn a_shared_tag_is_written_as_its_directive_says_and_a_second_run_writes_nothing() {
@@ -432,7 +433,7 @@ fn an_event_about_shared_tags_alone_waits_for_nothing_and_writes_nothing() {
     }
 }
 
-// --- Deprecation ----------------------------------------------------------------------------------------------------------------------
+// --- Deprecation ---------------------------------------------------------------------------------
 
 #[test]
 fn an_image_is_deprecated_at_a_date_a_time_or_so_many_days_after_its_creation() {
@@ -719,7 +720,7 @@ fn a_deprecation_that_ec2_refuses_is_a_refusal_of_that_attribute() {
     assert_eq!(function.look()["Outcome"], "applied");
 }
 
-// --- Copy permission ------------------------------------------------------------------------------------------------------------------
+// --- Copy permission -----------------------------------------------------------------------------
 
 #[test]
 fn accounts_may_copy_every_snapshot_of_the_image_and_a_second_run_writes_nothing() {
@@ -1154,7 +1155,7 @@ fn only_a_copy_permission_directive_reads_the_permissions_of_snapshots() {
     assert_steps(function.requests(), [vec![describe(IMAGE)], reads]);
 }
 
-// --- The order of writes --------------------------------------------------------------------------------------------------------------
+// --- The order of writes -------------------------------------------------------------------------
 
 /// An image that wants everything that a tag can ask for.
 fn wants_everything(launch_permission: &str, copy_permission: &str) -> Image {
@@ -1399,7 +1400,7 @@ fn a_fault_that_passes_delays_each_write_and_keeps_the_order() {
     }
 }
 
-// --- Dry runs, rules, and what is told ----------------------------------------------------------------------------------------------
+// --- Dry runs, rules, and what is told -----------------------------------------------------------
 
 #[test]
 fn a_dry_run_asks_about_every_call_and_changes_nothing() {
@@ -1714,7 +1715,7 @@ fn a_wish_that_changes_while_it_is_carried_out_is_followed_by_the_new_one() {
     assert_eq!(copiers(&function, SNAPSHOT), [BOB]);
 }
 
-// --- Other Regions --------------------------------------------------------------------------------------------------------------------
+// --- Other Regions -------------------------------------------------------------------------------
 
 #[test]
 fn an_image_copied_with_its_tags_is_shared_in_the_other_region_by_that_regions_function_and_guardrails()
@@ -1745,7 +1746,8 @@ fn an_image_copied_with_its_tags_is_shared_in_the_other_region_by_that_regions_f
     assert_eq!(home.look()["Outcome"], "applied");
     home.requests();
 
-    // `CopyImage` with its tags: a new image with a snapshot of its own, shared with nobody, the directives as they were.
+    // `CopyImage` with its tags: a new image with a snapshot of its own, shared with nobody, the
+    // directives as they were.
     let source = home.emulator.image(IMAGE).unwrap();
     let mut copy = Image::new(COPIED)
         .copied_from(IMAGE)
@@ -1766,7 +1768,8 @@ fn an_image_copied_with_its_tags_is_shared_in_the_other_region_by_that_regions_f
     copied["detail"]["awsRegion"] = json!("eu-west-1");
     copied["detail"]["responseElements"]["imageId"] = json!(COPIED);
     let entry = only_entry(&away.invoke(&copied));
-    // Bob is not allowed there, so Alice is not let in either; nobody may copy from there; the rest is done.
+    // Bob is not allowed there, so Alice is not let in either; nobody may copy from there; the rest
+    // is done.
     let expected = [
         (
             "launchPermission".to_owned(),
@@ -1789,7 +1792,8 @@ fn an_image_copied_with_its_tags_is_shared_in_the_other_region_by_that_regions_f
     );
     assert_eq!(away.grantees(COPIED), [""; 0]);
 
-    // With a directive of its own that the guardrails there allow, the copy is shared there, and the original stays as it is.
+    // With a directive of its own that the guardrails there allow, the copy is shared there, and
+    // the original stays as it is.
     away.emulator.edit(|state| {
         let tags = &mut state.images.get_mut(COPIED).unwrap().tags;
         tags.insert("ami-warden:launch-permission".into(), ALICE.into());

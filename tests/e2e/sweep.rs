@@ -38,7 +38,8 @@ fn cut_short(function: &mut Function, event: &Value) -> Value {
     answer
 }
 
-/// Invokes the function with what is left until nothing is: all answers, of which the first was cut short.
+/// Invokes the function with what is left until nothing is: all answers, of which the first was cut
+/// short.
 fn chain(function: &mut Function, first: &Value) -> Vec<Value> {
     let first = cut_short(function, first);
     rest_of_chain(function, first)
@@ -61,7 +62,8 @@ fn routed(next: &Value) -> String {
     json!({ "detail-type": "Continue", "source": "ami-warden", "detail": next }).to_string()
 }
 
-/// How many images are as wanted. One that the end of a link cut off travels on, and counts when it is finished.
+/// How many images are as wanted. One that the end of a link cut off travels on, and counts when it
+/// is finished.
 fn done(answers: &[Value]) -> u64 {
     count(answers, "applied") + count(answers, "unchanged")
 }

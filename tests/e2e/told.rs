@@ -37,7 +37,8 @@ fn an_image_with_refusals_carries_them_and_loses_them_when_the_reason_is_gone() 
         )]
     );
 
-    // The tag's own event brings the image back: nothing is written, so nothing goes round in circles.
+    // The tag's own event brings the image back: nothing is written, so nothing goes round in
+    // circles.
     let mut own_event = event("tag-changed");
     own_event["detail"]["changed-tag-keys"] = json!(["image-status"]);
     function.invoke(&own_event);
@@ -162,7 +163,8 @@ fn metrics_count_what_an_invocation_did() {
         "AwsCalls",
         "ColdStart",
     ];
-    // Two listings, one look at both, two reads of permissions, one write, one look with a read-back.
+    // Two listings, one look at both, two reads of permissions, one write, one look with a
+    // read-back.
     assert_eq!(
         names.map(|name| totals[name].as_u64().unwrap()),
         [1, 1, 0, 0, 1, 0, 8, 1]

@@ -1,4 +1,5 @@
-//! What the tests run in: the built function as a process of its own, a Lambda Runtime API that feeds it, and the EC2 emulator.
+//! What the tests run in: the built function as a process of its own, a Lambda Runtime API that
+//! feeds it, and the EC2 emulator.
 
 use std::{
     collections::BTreeMap,
@@ -392,7 +393,8 @@ impl Function {
             / 1024.0
     }
 
-    /// The requests since the last time, in their order, as `Action Name=value …` without what every request of its kind holds.
+    /// The requests since the last time, in their order, as `Action Name=value …` without what
+    /// every request of its kind holds.
     pub fn requests(&self) -> Vec<String> {
         self.emulator
             .take_calls()
@@ -484,7 +486,8 @@ pub fn describe_permissions(image: &str) -> String {
     format!("DescribeImageAttribute Attribute=launchPermission ImageId={image}")
 }
 
-/// The requests after the last write of launch permissions: the image and its permissions are read again, at the same time.
+/// The requests after the last write of launch permissions: the image and its permissions are read
+/// again, at the same time.
 pub fn read_back(image: &str) -> Vec<String> {
     vec![describe(image), describe_permissions(image)]
 }

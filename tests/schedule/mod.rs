@@ -1,12 +1,12 @@
 //! Every schedule of a few invocations and of other people's doings, over one account in memory.
 //!
 //! Each call of a port is a point at which the schedule decides: the call waits until it is this
-//! call's turn. One thread polls the real futures of the function; the clock stands still, but where
-//! the schedule lets time pass. A depth-first search goes through all choices.
+//! call's turn. One thread polls the real futures of the function; the clock stands still, but
+//! where the schedule lets time pass. A depth-first search goes through all choices.
 //!
-//! An invocation is deterministic, so its state follows from the answers that it got so far, and when.
-//! Two schedules that lead to the same answers and the same account go on alike: the search goes on
-//! from there once, and counts both.
+//! An invocation is deterministic, so its state follows from the answers that it got so far, and
+//! when. Two schedules that lead to the same answers and the same account go on alike: the search
+//! goes on from there once, and counts both.
 
 use std::{
     cell::{Cell, RefCell},

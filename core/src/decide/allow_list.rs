@@ -82,8 +82,8 @@ fn explain(name: &BadName) -> String {
     }
 }
 
-/// The grantees that tags, rules and requests may let in (`ALLOWED_GRANTEES`); `all` has a setting of
-/// its own.
+/// The grantees that tags, rules and requests may let in (`ALLOWED_GRANTEES`); `all` has a setting
+/// of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AllowedGrantees {
     any: bool,

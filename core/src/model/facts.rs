@@ -10,8 +10,8 @@ pub struct ShareFacts {
     /// Every snapshot that this account can see, by its id. A snapshot of the image that is missing
     /// here is hidden.
     pub snapshots: BTreeMap<String, SnapshotFacts>,
-    /// Whether block public access for AMIs is on in this account and Region; `None` if EC2 does not
-    /// say.
+    /// Whether block public access for AMIs is on in this account and Region; `None` if EC2 does
+    /// not say.
     pub block_public_access: Option<bool>,
     /// The keys of encrypted snapshots, by their ARNs.
     pub keys: BTreeMap<String, KeyFacts>,

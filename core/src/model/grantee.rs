@@ -208,7 +208,8 @@ impl FromStr for Grantee {
     }
 }
 
-/// Whether the text is an organization's id: `o-[a-z0-9]{10,32}`, as EC2 Image Builder's model has it for the same feature.
+/// Whether the text is an organization's id: `o-[a-z0-9]{10,32}`, as EC2 Image Builder's model has
+/// it for the same feature.
 #[must_use]
 pub(crate) fn is_organization_id(text: &str) -> bool {
     text.strip_prefix("o-")

@@ -1,6 +1,7 @@
 //! An image as EC2 describes it.
 //!
-//! The edge converts once: a value of one of these types is well-formed, so nothing further in looks again.
+//! The edge converts once: a value of one of these types is well-formed, so nothing further in
+//! looks again.
 
 use std::{
     cmp::Ordering,
@@ -14,10 +15,12 @@ use chrono::{DateTime, Utc};
 
 /// The id of an image: `ami-` and 8 or 17 lower-case hexadecimal digits.
 ///
-/// Sixteen bytes and no allocation, because a sweep holds the ids of all images of a Region (up to 50,000) at once.
+/// Sixteen bytes and no allocation, because a sweep holds the ids of all images of a Region (up to
+/// 50,000) at once.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ImageId {
-    /// The digits, left-aligned and padded with `\0`, so that the derived order of the text is the order of the value.
+    /// The digits, left-aligned and padded with `\0`, so that the derived order of the text is the
+    /// order of the value.
     digits: [u8; 17],
 }
 
@@ -112,7 +115,8 @@ impl From<&str> for ImageState {
 
 /// An entry of an image's block device mapping that is an EBS volume.
 ///
-/// Instance-store entries are left out: they have no snapshot and nothing forbids making them public.
+/// Instance-store entries are left out: they have no snapshot and nothing forbids making them
+/// public.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EbsDevice {
     /// The device name, for example `/dev/xvda`.

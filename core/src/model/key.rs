@@ -43,8 +43,8 @@ impl Key {
 /// The principals that the policies and grants of a key could reach.
 ///
 /// One-sided: it holds more than can really use the key, never less. Conditions, actions and `Deny`
-/// are left aside, so a grantee outside of it certainly cannot use the key, and one inside may or may
-/// not.
+/// are left aside, so a grantee outside of it certainly cannot use the key, and one inside may or
+/// may not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyReach {
     /// A wildcard, a service, or anything that could stand for any account.
@@ -56,8 +56,9 @@ pub struct KeyReach {
 impl KeyReach {
     /// Whether somebody of the grantee could use the key of this owner.
     ///
-    /// A key policy cannot name an organization but by a wildcard with a condition, so an organization
-    /// or unit is out of reach only if no account but the owner's is named: its accounts are unknown.
+    /// A key policy cannot name an organization but by a wildcard with a condition, so an
+    /// organization or unit is out of reach only if no account but the owner's is named: its
+    /// accounts are unknown.
     #[must_use]
     pub fn could_reach(&self, grantee: &Grantee, owner: &AccountId) -> bool {
         if self.anybody {

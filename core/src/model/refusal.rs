@@ -1,5 +1,5 @@
-//! Why something is not carried out: a code for machines, a sentence for people, and the resource at
-//! fault.
+//! Why something is not carried out: a code for machines, a sentence for people, and the resource
+//! at fault.
 
 use std::{fmt, sync::Arc};
 
@@ -94,7 +94,8 @@ refusal_codes! {
     Deprecated = "deprecated",
     /// Somebody would be added to a backup, and `SHARE_BACKUPS` is not `true`.
     BackupImage = "backup-image",
-    /// Somebody would be added, and the scan found more than `MAX_FINDING_SEVERITY`, or nothing yet.
+    /// Somebody would be added, and the scan found more than `MAX_FINDING_SEVERITY`, or nothing
+    /// yet.
     FindingSeverity = "finding-severity",
     /// Somebody would be added, and a snapshot is encrypted with an AWS-managed key.
     AwsManagedKey = "aws-managed-key",
@@ -131,7 +132,8 @@ pub enum Ground {
     PublicNotAllowed(ImageId),
     /// A volume without a snapshot is encrypted.
     #[error(
-        "The volume {0} is encrypted, and EC2 makes no image with an encrypted volume public. {REBUILD}"
+        "The volume {0} is encrypted, and EC2 makes no image with an encrypted volume public. \
+         {REBUILD}"
     )]
     EncryptedVolume(String),
     /// A snapshot of the image is encrypted.
@@ -392,7 +394,8 @@ impl Ec2Refusal {
             text
         };
         let new = if self.new_ground {
-            " This ground against public images is new to ami-warden: please report it with the code."
+            " This ground against public images is new to ami-warden: please report it with the \
+             code."
         } else {
             ""
         };

@@ -1,7 +1,7 @@
 //! The grammar of copy permissions: accounts to add and, with `-`, to remove.
 //!
-//! There is no `=`: one snapshot may stand behind several images, and this image's list says nothing
-//! about the accounts that another image lets in.
+//! There is no `=`: one snapshot may stand behind several images, and this image's list says
+//! nothing about the accounts that another image lets in.
 
 use super::{
     grantee_list::{BadItem, Item, Names, Resolved, Unresolved, read_items, resolve},
@@ -52,7 +52,8 @@ fn not_an_account(item: &str, grantee: &Grantee) -> String {
     }
 }
 
-/// The accounts that are to be able to copy the image, and those that are not; no account is in both.
+/// The accounts that are to be able to copy the image, and those that are not; no account is in
+/// both.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CopyPermissionWish {
     /// To be given the permission.

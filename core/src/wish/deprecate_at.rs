@@ -66,7 +66,8 @@ impl FromStr for DeprecateAt {
             // More digits than fit are as many days too far.
             return Ok(Self::DaysAfterCreation(days.parse().unwrap_or(u32::MAX)));
         }
-        // chrono takes shorter fields ("2027-6-3") and signs ("-027-06-30") too, this grammar does not.
+        // chrono takes shorter fields ("2027-6-3") and signs ("-027-06-30") too, this grammar does
+        // not.
         let time = match text.len() {
             10 => NaiveDate::parse_from_str(text, "%Y-%m-%d")
                 .map(|date| date.and_time(NaiveTime::MIN)),

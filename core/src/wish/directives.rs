@@ -1,7 +1,7 @@
 //! One wish for each attribute, from directive tags, policy rules or a request.
 //!
-//! Tags are only text until they are read here. A text that does not parse becomes a [`Refusal`] and
-//! never a change.
+//! Tags are only text until they are read here. A text that does not parse becomes a [`Refusal`]
+//! and never a change.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

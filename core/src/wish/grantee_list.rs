@@ -1,4 +1,5 @@
-//! A list of grantees to add and, with `-`, to remove: the common part of launch and copy permissions.
+//! A list of grantees to add and, with `-`, to remove: the common part of launch and copy
+//! permissions.
 
 use super::{
     grantee_name::{BadName, Completed, GranteeName, Incomplete, grantee_items},

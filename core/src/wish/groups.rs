@@ -214,7 +214,8 @@ impl Groups {
             if !waits(start) {
                 continue;
             }
-            // Follow the first waiting group of each; the walk ends in a cycle or at a marked group.
+            // Follow the first waiting group of each; the walk ends in a cycle or at a marked
+            // group.
             let mut walk: Vec<usize> = Vec::new();
             let mut steps = BTreeMap::new();
             let mut next = Some(start);

@@ -80,8 +80,8 @@ impl LaunchPermissionValue {
         } in statements
         {
             let mut text = text.trim_start_matches([' ', ',']);
-            // "=" counts only at the very beginning of the joined value; anywhere else it is an item,
-            // and not one that parses.
+            // "=" counts only at the very beginning of the joined value; anywhere else it is an
+            // item, and not one that parses.
             if !begun && let Some(rest) = text.strip_prefix('=') {
                 value.exactly = true;
                 begun = true;

@@ -1,9 +1,9 @@
-//! The policy in Parameter Store: accounts are added, and existing tags put to use, without touching
-//! the function.
+//! The policy in Parameter Store: accounts are added, and existing tags put to use, without
+//! touching the function.
 //!
 //! ```text
 //! POLICY_PATH/groups/NAME   a StringList of grantees, which may name other groups
-//! POLICY_PATH/rules         a JSON list; a rule stands for directive tags on every image it matches
+//! POLICY_PATH/rules         a JSON list; a rule stands for tags on every image that it matches
 //! POLICY_PATH/rules/NAME    more of them, in the order of their names
 //! ```
 //!

@@ -10,7 +10,7 @@ use aws_sdk_ec2::types::{
 
 use crate::{
     act::{call_error::CallError, ports::Described},
-    aws::filled,
+    aws::answer::filled,
 };
 
 /// The name of a product code, watermark or device without one. It still counts.

@@ -13,7 +13,7 @@ use crate::{
         call_error::CallError,
         ports::{Described, Ec2, Listing, Page, Which},
     },
-    aws::{error::call_error, filled},
+    aws::{answer::filled, error::call_error},
 };
 
 impl<Access> Ec2Client<Access> {

@@ -15,16 +15,16 @@ use crate::{
         ports::{Page, ReportState, UsageEntry, UsageReport, UsageReports},
     },
     aws::{
+        answer::filled,
         error::{call_error, incomplete},
-        filled,
     },
 };
 
 /// The types of resources that a report is about.
 const RESOURCE_TYPES: [&str; 2] = ["ec2:Instance", "ec2:LaunchTemplate"];
 
-/// Usage reports through the AWS SDK. It makes reports, which EC2 deletes after 30 days, and changes
-/// no image.
+/// Usage reports through the AWS SDK. It makes reports, which EC2 deletes after 30 days, and
+/// changes no image.
 #[derive(Debug, Clone)]
 pub struct UsageReportsClient(Client);
 

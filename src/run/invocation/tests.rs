@@ -82,7 +82,8 @@ fn written(ec2: &Script<'_>) -> Vec<String> {
 }
 
 fn look_at(numbers: impl IntoIterator<Item = usize>) -> Value {
-    json!({ "ImageIds": numbers.into_iter().map(|number| id(number).to_string()).collect::<Vec<_>>() })
+    let ids = numbers.into_iter().map(|number| id(number).to_string());
+    json!({ "ImageIds": ids.collect::<Vec<_>>() })
 }
 
 fn available(number: usize) -> Value {
@@ -95,7 +96,12 @@ fn available(number: usize) -> Value {
         "time": "2026-11-21T12:00:00Z",
         "region": "eu-west-1",
         "resources": [format!("arn:aws:ec2:eu-west-1::image/{}", id(number))],
-        "detail": { "RequestId": "r", "ImageId": id(number).to_string(), "State": "available", "ErrorMessage": "" },
+        "detail": {
+            "RequestId": "r",
+            "ImageId": id(number).to_string(),
+            "State": "available",
+            "ErrorMessage": "",
+        },
     })
 }
 

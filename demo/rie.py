@@ -16,7 +16,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-PINS = Path(__file__).resolve().parents[2] / "deploy/tests/requirements-sam.txt"
+PINS = Path(__file__).resolve().parents[1] / "deploy/tests/requirements-sam.txt"
 ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 

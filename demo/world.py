@@ -16,7 +16,7 @@ import subprocess
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 ACCOUNT = "111122223333"
 REGION = "us-east-1"
 ORGANIZATION = f"arn:aws:organizations::{ACCOUNT}:organization/o-exampleorgid"
