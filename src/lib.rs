@@ -26,14 +26,15 @@
 //! * **Ids alone**: an event's values are never used, only its ids. `core/src/event`.
 //! * **Guarded**: nothing is added that the guardrails did not allow in this invocation.
 //!   [`ami_warden_core::plan`].
-//! * **Fresh**: no write rests on a read that is older than [`READ_AGE_MAX`], and the image is looked at
-//!   again after the last one. [`Reconciler`].
+//! * **Fresh**: no write rests on a read that is older than [`READ_AGE_MAX`], and the image is
+//!   looked at again after the last one. [`Reconciler`].
 //! * **Refusals are not faults**: a refusal never fails an invocation; a lasting fault always does.
 //!   [`Warden`].
 //! * **Codes decide**, never the text of a message. [`CallError`].
-//! * **Parsed once**: text from outside is read in `wish` and `event` of the core, and nowhere else.
-//! * **Bounded**: an answer, a log line and the memory of an invocation have bounds. `tell/report.rs`,
-//!   [`Crowd`].
+//! * **Parsed once**: text from outside is read in `wish` and `event` of the core, and nowhere
+//!   else.
+//! * **Bounded**: an answer, a log line and the memory of an invocation have bounds.
+//!   `tell/report.rs`, [`Crowd`].
 //! * **One wall**: only `aws` knows the AWS SDK.
 
 #![warn(unreachable_pub)]

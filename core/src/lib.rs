@@ -6,7 +6,7 @@
 //! event    what happened      decode request trigger tag_promise
 //! decide   what will be done  plan guardrail public key_reach allow_list note …
 //! wish     what is wanted     directives tags policy rules groups requested template …
-//! model    what is            image grantee change refusal request facts key finding description arn
+//! model    what is            image grantee change refusal note request facts key finding arn …
 //! json     JSON from outside, with paths
 //! ```
 //!
@@ -14,8 +14,8 @@
 //!
 //! ```
 //! use ami_warden_core::{
-//!     DirectiveTags, Directives, Guardrails, Image, LaunchPermissions, Observed, Policy, ShareFacts,
-//!     WishContext, plan,
+//!     DirectiveTags, Directives, Guardrails, Image, LaunchPermissions, Observed, Policy,
+//!     ShareFacts, WishContext, plan,
 //! };
 //!
 //! let mut image = Image::new("ami-0123456789abcdef0".parse()?, "111122223333".parse()?);

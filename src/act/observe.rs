@@ -136,8 +136,8 @@ impl<'a, E: Ec2> Observer<'a, E> {
     }
 
     /// Until when the reads of an image that shows what an event promised are held against the
-    /// promise: as long as for the first read. `None` if nothing was promised, or if the image does not
-    /// show it.
+    /// promise: as long as for the first read. `None` if nothing was promised, or if the image does
+    /// not show it.
     #[must_use]
     pub fn promised_until(&self, fresh: &Fresh, promised: &Promised) -> Option<Instant> {
         if matches!(promised, Promised::Nothing) {
@@ -150,8 +150,8 @@ impl<'a, E: Ec2> Observer<'a, E> {
         }
     }
 
-    /// Reads an image again that showed what an event promised. A read that falls behind the promise
-    /// lags, and says nothing until the time is up; then what is read counts.
+    /// Reads an image again that showed what an event promised. A read that falls behind the
+    /// promise lags, and says nothing until the time is up; then what is read counts.
     pub async fn again_as_promised(
         &self,
         id: ImageId,

@@ -2,8 +2,8 @@
 //!
 //! EC2 has no conditional write, so three rules stand in for one:
 //!
-//! * No write rests on anything that was read more than [`READ_AGE_MAX`] before, and none is sent a second
-//!   time as it is: the image is read and planned anew.
+//! * No write rests on anything that was read more than [`READ_AGE_MAX`] before, and none is sent a
+//!   second time as it is: the image is read and planned anew.
 //! * After the last write the image is read again, together with the read-back of its launch
 //!   permissions. If its directives, its state or `hold` are no longer those obeyed, it is planned
 //!   again, up to [`ROUNDS_MAX`] times.
@@ -46,7 +46,8 @@ const READ_BACK_ATTEMPTS: usize = 3;
 /// How long removals wait for facts that only additions need, to go out in one call with them.
 const FACTS_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often in a row EC2 may take longer than [`READ_AGE_MAX`] to show an image before it has failed.
+/// How often in a row EC2 may take longer than [`READ_AGE_MAX`] to show an image before it has
+/// failed.
 const STALE_READS_MAX: usize = 10;
 
 const NOBODY_LET_IN: &str =
@@ -902,7 +903,8 @@ async fn wait_for_slot(
     Err(Pass::Again)
 }
 
-/// The permissions of the side that was read, while the other one was not: of that one nobody is known.
+/// The permissions of the side that was read, while the other one was not: of that one nobody is
+/// known.
 fn half_read(
     launch: Option<&Result<ReadLaunch, CallError>>,
     copy: Option<&Result<ReadCopy, CallError>>,

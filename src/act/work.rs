@@ -100,8 +100,8 @@ impl<'a> Work<'a> {
         (kept, taken_out)
     }
 
-    /// Records a change that EC2 took. A second write of the same, after a read that did not show the
-    /// first yet, is not a second change, unless another one was made against it in between.
+    /// Records a change that EC2 took. A second write of the same, after a read that did not show
+    /// the first yet, is not a second change, unless another one was made against it in between.
     pub(super) fn done(&mut self, change: Change) {
         self.trouble = None;
         let read_back = match &change {

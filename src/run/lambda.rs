@@ -27,8 +27,8 @@ const EVENTS_ALIAS: &str = "events";
 /// The longest that Lambda lets a function run.
 const LAMBDA_TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// The payload, even if it is not JSON: the runtime's own error for that would name a Rust type, and it
-/// reads no further than the end of the first value.
+/// The payload, even if it is not JSON: the runtime's own error for that would name a Rust type,
+/// and it reads no further than the end of the first value.
 #[derive(Debug)]
 pub struct Payload(serde_json::Result<Value>);
 

@@ -12,8 +12,8 @@ use crate::tell::{
 /// The most failed images whose ids travel in `Continue`.
 const FAILED_CARRIED_MAX: usize = 1000;
 
-/// The most images that a sweep hands on by their ids, beside those that failed: the next link takes no
-/// more than [`IMAGE_IDS_MAX`]. More are left to a sweep from the beginning.
+/// The most images that a sweep hands on by their ids, beside those that failed: the next link
+/// takes no more than [`IMAGE_IDS_MAX`]. More are left to a sweep from the beginning.
 const CARRIED_MAX: usize = IMAGE_IDS_MAX - FAILED_CARRIED_MAX;
 
 /// The work that is left.

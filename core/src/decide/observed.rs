@@ -18,8 +18,8 @@ pub struct Observed<'a> {
     /// Who may copy it, by snapshot. A snapshot that is missing is left alone; all may be missing
     /// only without a copy-permission directive.
     pub copy_permissions: &'a BTreeMap<String, CopyPermissions>,
-    /// The facts that decide about additions, see [`facts_needed`](super::plan::facts_needed). A missing snapshot
-    /// counts as hidden.
+    /// The facts that decide about additions, see [`facts_needed`](super::plan::facts_needed). A
+    /// missing snapshot counts as hidden.
     pub facts: &'a ShareFacts,
 }
 

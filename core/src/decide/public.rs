@@ -4,8 +4,8 @@
 //! watermarks, and any image while block public access is on:
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/sharingamis-intro.html>,
 //! <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ami-watermark.html>. All grounds are given
-//! at once, before EC2 is asked. A fact that EC2 leaves out counts as a ground, but for two: the state
-//! of block public access, where EC2 itself refuses, and the flag of an empty volume.
+//! at once, before EC2 is asked. A fact that EC2 leaves out counts as a ground, but for two: the
+//! state of block public access, where EC2 itself refuses, and the flag of an empty volume.
 
 use chrono::{DateTime, Utc};
 

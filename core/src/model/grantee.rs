@@ -270,7 +270,8 @@ impl OrganizationArn {
         self.arn.rsplit('/').next().unwrap_or_default()
     }
 
-    /// The unit `ou-…` of this organization as a grantee. The id must be well-formed, see `is_unit_id`.
+    /// The unit `ou-…` of this organization as a grantee. The id must be well-formed, see
+    /// `is_unit_id`.
     #[must_use]
     pub fn unit(&self, unit: &str) -> Grantee {
         let (account, _) = self.arn.rsplit_once(':').unwrap_or_default();
