@@ -20,7 +20,7 @@ use super::{
 };
 
 /// How long the state of block public access is taken as read.
-const BLOCK_PUBLIC_ACCESS_AGE: Duration = Duration::from_secs(5);
+const BLOCK_PUBLIC_ACCESS_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// How long one key may be looked at. A key that takes longer is unknown, which refuses nothing.
 const KEY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -111,7 +111,7 @@ impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
     ) -> Result<Option<bool>, CallError> {
         let mut known = self.block_public_access.lock().await;
         if let Some((read_at, state)) = *known
-            && read_at.elapsed() < BLOCK_PUBLIC_ACCESS_AGE
+            && read_at.elapsed() < BLOCK_PUBLIC_ACCESS_AGE_MAX
         {
             return Ok(state);
         }

@@ -20,18 +20,21 @@ use super::{
 /// How long EC2's reads may lag behind an event that tells of an image or its state: AWS advises
 /// "a couple of seconds up to minutes".
 /// <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>
-const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
+const STATE_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long EC2's reads may lag behind an event that tells of tags. A forged or late event costs this
 /// much and nothing else.
-const TAGS_TIMEOUT: Duration = Duration::from_secs(10);
+const TAGS_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long many images may be read together before they are read in smaller parts, so that one image
 /// that EC2 cannot answer for does not take the others along.
-const TOGETHER_TIMEOUT: Duration = Duration::from_secs(10);
+const BATCH_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The same for a part.
-const PART_TIMEOUT: Duration = Duration::from_secs(3);
+const PART_READ_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often in a row parts are halved although EC2 answers for none of them.
+const UNANSWERED_HALVINGS_MAX: usize = 2;
 
 /// Our own code for an image that EC2 describes in a way that cannot be read.
 const UNREADABLE_IMAGE: &str = "UnreadableImage";
@@ -110,8 +113,8 @@ impl<'a, E: Ec2> Observer<'a, E> {
         promised: &'a Promised,
     ) -> impl Stream<Item = Seen> + use<'a, E> {
         let timeout = match promised {
-            Promised::Tags(_) => TAGS_TIMEOUT,
-            _ => VISIBILITY_TIMEOUT,
+            Promised::Tags(_) => TAGS_VISIBILITY_TIMEOUT,
+            _ => STATE_VISIBILITY_TIMEOUT,
         };
         let waiting = Waiting {
             ids: ids.to_vec(),
@@ -141,7 +144,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
     async fn read_waiting(&self, waiting: &mut Waiting<'_>) {
         let mut last = false;
         if !waiting.early.is_empty() {
-            let delay = waiting.backoff.next().unwrap_or(VISIBILITY_TIMEOUT);
+            let delay = waiting.backoff.next().unwrap_or(STATE_VISIBILITY_TIMEOUT);
             let left = waiting.until.saturating_duration_since(Instant::now());
             // The last look is at the end of the time, not a backoff before or behind it.
             last = left <= delay;
@@ -206,7 +209,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
         }
         let mut seen = Vec::new();
         let mut parts: Vec<&[ImageId]> = ids.chunks(FILTER_VALUES_MAX).collect();
-        let mut timeout = TOGETHER_TIMEOUT;
+        let mut timeout = BATCH_READ_TIMEOUT;
         let mut levels_without_answer = 0;
         while !parts.is_empty() {
             let mut broken = Vec::new();
@@ -224,7 +227,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
                     Err(error) => broken.push((part, error)),
                 }
             }
-            timeout = PART_TIMEOUT;
+            timeout = PART_READ_TIMEOUT;
             levels_without_answer = if answered {
                 0
             } else {
@@ -232,7 +235,10 @@ impl<'a, E: Ec2> Observer<'a, E> {
             };
             for (part, error) in broken {
                 let alone = part.len() <= 1;
-                if alone || error.kind == ErrorKind::Denied || levels_without_answer > 2 {
+                if alone
+                    || error.kind == ErrorKind::Denied
+                    || levels_without_answer > UNANSWERED_HALVINGS_MAX
+                {
                     let error = if alone { its_own_fault(error) } else { error };
                     seen.extend(part.iter().map(|id| (*id, failed(*id, error.clone()))));
                 } else {

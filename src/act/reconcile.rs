@@ -44,12 +44,12 @@ pub(crate) const ROUNDS_MAX: usize = 5;
 const READ_BACK_ATTEMPTS: usize = 3;
 
 /// How long removals wait for facts that only additions need, to go out in one call with them.
-const FACTS_PATIENCE: Duration = Duration::from_secs(1);
+const FACTS_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// How often in a row EC2 may take longer than [`READ_AGE_MAX`] to show an image before it has failed.
 const STALE_READS_MAX: usize = 10;
 
-const NOBODY_LET_IN: &str =
+const NOBODY_LET_IN_NOTE: &str =
     "Nobody was let in, because an earlier change of this image did not succeed.";
 
 /// The settings that decide what an image's tags mean.
@@ -442,7 +442,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                 reader.rest(&permissions, early, facts).await
             });
             if waits {
-                timeout(FACTS_PATIENCE, &mut rest).await.ok()
+                timeout(FACTS_WAIT_MAX, &mut rest).await.ok()
             } else {
                 Some(rest.await)
             }
@@ -550,7 +550,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                 continue;
             }
             if an_earlier_write_failed && change.lets_in() {
-                work.note(NOBODY_LET_IN);
+                work.note(NOBODY_LET_IN_NOTE);
                 match without_additions(&change) {
                     Some(removals) => change = removals,
                     None => continue,

@@ -51,14 +51,8 @@ pub struct Lister<'a, E> {
     retry: &'a Retry,
     kinds: Vec<Which>,
     after: Option<ImageId>,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Begin,
-    Parts(VecDeque<Vec<String>>),
-    Done,
+    /// The patterns of the parts that are left; `None` before the first listing.
+    parts: Option<VecDeque<Vec<String>>>,
 }
 
 /// The images that can have directives: all of them, as where there are rules, else those with a key
@@ -94,7 +88,7 @@ impl<'a, E: Ec2> Lister<'a, E> {
             retry,
             kinds,
             after,
-            state: State::Begin,
+            parts: None,
         }
     }
 
@@ -116,7 +110,7 @@ impl<'a, E: Ec2> Lister<'a, E> {
 
     /// The next part; `None` at the end.
     async fn next(&mut self) -> Result<Option<Listed>, CallError> {
-        if matches!(self.state, State::Begin) {
+        if self.parts.is_none() {
             // A link of a chain belongs to a large estate; only a small one fits into a page.
             let pages_max = if self.after.is_some() {
                 1
@@ -124,15 +118,12 @@ impl<'a, E: Ec2> Lister<'a, E> {
                 WHOLE_PAGES_MAX
             };
             if let Some(listed) = self.list(&[], pages_max).await? {
-                self.state = State::Done;
+                self.parts = Some(VecDeque::new());
                 return Ok(Some(listed));
             }
-            self.state = State::Parts(parts(self.after));
+            self.parts = Some(parts(self.after));
         }
-        let State::Parts(parts) = &mut self.state else {
-            return Ok(None);
-        };
-        let Some(patterns) = parts.pop_front() else {
+        let Some(patterns) = self.parts.as_mut().and_then(VecDeque::pop_front) else {
             return Ok(None);
         };
         self.list(&patterns, usize::MAX).await
