@@ -122,6 +122,12 @@ impl ErrorKind {
     }
 }
 
+/// Our own code for a call without an answer in its time.
+const TIMEOUT_CODE: &str = "Timeout";
+
+/// Our own code for an answer that AWS should not give.
+const UNREADABLE_CODE: &str = "UnreadableAnswer";
+
 impl CallError {
     /// A call that the service answered with an error.
     #[must_use]
@@ -149,7 +155,7 @@ impl CallError {
     pub fn timeout(operation: &'static str) -> Self {
         Self {
             operation,
-            code: "Timeout".into(),
+            code: TIMEOUT_CODE.into(),
             message: "no answer in the time this invocation has; if that happens again, give the \
                       function a longer timeout"
                 .into(),
@@ -163,10 +169,28 @@ impl CallError {
     pub fn unreadable(operation: &'static str, problem: String) -> Self {
         Self {
             operation,
-            code: "UnreadableAnswer".into(),
+            code: UNREADABLE_CODE.into(),
             message: problem,
             kind: ErrorKind::Transient,
         }
+    }
+
+    /// Whether no answer came in time.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.code == TIMEOUT_CODE
+    }
+
+    /// Whether the end of the invocation's or the image's time cut the call off.
+    #[must_use]
+    pub(crate) fn is_cut_off(&self) -> bool {
+        *self == Self::timeout(self.operation)
+    }
+
+    /// Whether an answer came that cannot be read.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        self.code == UNREADABLE_CODE
     }
 }
 

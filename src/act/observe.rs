@@ -250,39 +250,34 @@ impl<'a, E: Ec2> Observer<'a, E> {
     }
 
     async fn read(&self, ids: &[ImageId], attempts: &Attempts<'_>) -> Result<Found, CallError> {
-        let sent_at = Cell::new(Instant::now());
+        let first_sent_at = Cell::new(Instant::now());
+        let page = async |token: Option<&str>| {
+            if token.is_none() {
+                first_sent_at.set(Instant::now());
+            }
+            self.ec2.images(ids, token).await
+        };
+        let described = attempts.pages("DescribeImages", page).await?;
         let mut found = Found {
             images: BTreeMap::new(),
             nameless: false,
-            read_at: None,
+            read_at: first_sent_at.get(),
         };
-        let mut token: Option<String> = None;
-        loop {
-            let call = async || {
-                sent_at.set(Instant::now());
-                self.ec2.images(ids, token.as_deref()).await
+        for described in described {
+            let id = match &described {
+                Described::Image(image) => image.id,
+                Described::Unreadable(id, _) => *id,
+                Described::Nameless => {
+                    let [id] = ids else {
+                        found.nameless = true;
+                        continue;
+                    };
+                    *id
+                }
             };
-            let page = attempts.call("DescribeImages", call).await?;
-            found.read_at.get_or_insert(sent_at.get());
-            for described in page.items {
-                let id = match &described {
-                    Described::Image(image) => image.id,
-                    Described::Unreadable(id, _) => *id,
-                    Described::Nameless => {
-                        let [id] = ids else {
-                            found.nameless = true;
-                            continue;
-                        };
-                        *id
-                    }
-                };
-                found.images.insert(id, described);
-            }
-            token = page.next;
-            if token.is_none() {
-                return Ok(found);
-            }
+            found.images.insert(id, described);
         }
+        Ok(found)
     }
 }
 
@@ -299,10 +294,7 @@ struct Waiting<'a> {
 fn is_cut_off(seen: &Seen) -> bool {
     match seen {
         Seen::Image(_) => false,
-        Seen::Record(record) => record
-            .error
-            .as_ref()
-            .is_some_and(|error| error.code == "Timeout"),
+        Seen::Record(record) => record.error.as_ref().is_some_and(CallError::is_timeout),
     }
 }
 
@@ -311,7 +303,7 @@ struct Found {
     /// Whether one of several images has no id that can be read.
     nameless: bool,
     /// When the first page was asked for.
-    read_at: Option<Instant>,
+    read_at: Instant,
 }
 
 impl Found {
@@ -321,8 +313,7 @@ impl Found {
     }
 
     fn take(&mut self, id: ImageId) -> Seen {
-        let read_at = self.read_at.unwrap_or_else(Instant::now);
-        read_described(id, self.images.remove(&id), read_at)
+        read_described(id, self.images.remove(&id), self.read_at)
     }
 }
 
@@ -355,7 +346,7 @@ fn unreadable(id: ImageId, problem: &str) -> Seen {
 
 /// An answer about one image alone that cannot be read is about an image that cannot be read.
 fn its_own_fault(error: CallError) -> CallError {
-    if error.code == "UnreadableAnswer" {
+    if error.is_unreadable() {
         return CallError {
             code: UNREADABLE_IMAGE.into(),
             ..error

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{
     call_error::{CallError, ErrorKind},
     pace::{Feedback, Pace},
+    ports::Page,
 };
 
 /// After so many faults a call has failed: ten to twenty seconds of backoff.
@@ -160,6 +161,43 @@ impl<'a> Attempts<'a> {
             }
             last = Some(error);
         }
+    }
+
+    /// All pages of an answer. Each is tried again by itself, so a fault on one costs that one only.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn pages<T>(
+        &self,
+        operation: &'static str,
+        page: impl AsyncFn(Option<&str>) -> Result<Page<T>, CallError>,
+    ) -> Result<Vec<T>, CallError> {
+        let all = self.pages_up_to(usize::MAX, operation, page).await?;
+        Ok(all.unwrap_or_default())
+    }
+
+    /// The same; `None` if there are more pages than that.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn pages_up_to<T>(
+        &self,
+        pages_max: usize,
+        operation: &'static str,
+        page: impl AsyncFn(Option<&str>) -> Result<Page<T>, CallError>,
+    ) -> Result<Option<Vec<T>>, CallError> {
+        let mut items = Vec::new();
+        let mut token: Option<String> = None;
+        for _ in 0..pages_max {
+            let call = async || page(token.as_deref()).await;
+            let read = self.call(operation, call).await?;
+            items.extend(read.items);
+            token = read.next;
+            if token.is_none() {
+                return Ok(Some(items));
+            }
+        }
+        Ok(None)
     }
 
     /// Waits until the operation's pace allows one request.

@@ -156,36 +156,27 @@ impl<'a, E: Ec2> Lister<'a, E> {
     }
 
     async fn pages(&self, listing: Listing, pages_max: usize) -> Result<Option<Listed>, CallError> {
-        let mut listed = Listed::default();
-        let mut token: Option<String> = None;
         let size = Cell::new(PAGE_SIZE_MAX);
-        for _ in 0..pages_max {
-            let call = async || {
-                let page = self
-                    .ec2
-                    .image_ids(&listing, size.get(), token.as_deref())
-                    .await;
-                if let Err(error) = &page
-                    && matches!(error.code.as_ref(), "Timeout" | "UnreadableAnswer")
-                {
-                    size.set((size.get() / 2).max(PAGE_SIZE_MIN));
-                }
-                page
-            };
-            // Each page is tried again by itself.
-            let page = self.retry.attempts().call("DescribeImages", call).await?;
-            for id in page.items {
-                match id {
-                    Some(id) => listed.ids.push(id),
-                    None => listed.unreadable += 1,
-                }
+        let page = async |token: Option<&str>| {
+            let page = self.ec2.image_ids(&listing, size.get(), token).await;
+            if let Err(error) = &page
+                && (error.is_timeout() || error.is_unreadable())
+            {
+                size.set((size.get() / 2).max(PAGE_SIZE_MIN));
             }
-            token = page.next;
-            if token.is_none() {
-                return Ok(Some(listed));
-            }
-        }
-        Ok(None)
+            page
+        };
+        let attempts = self.retry.attempts();
+        let pages = attempts.pages_up_to(pages_max, "DescribeImages", page);
+        let Some(ids) = pages.await? else {
+            return Ok(None);
+        };
+        let all = ids.len();
+        let ids: Vec<ImageId> = ids.into_iter().flatten().collect();
+        Ok(Some(Listed {
+            unreadable: all - ids.len(),
+            ids,
+        }))
     }
 }
 

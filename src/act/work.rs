@@ -203,7 +203,7 @@ impl<'a> Work<'a> {
         let mut record = self.record;
         // A try that the end of the time cuts off says less than the error before it.
         if let (Some(error), Some(trouble)) = (&record.error, self.trouble)
-            && *error == CallError::timeout(error.operation)
+            && error.is_cut_off()
         {
             record.error = Some(trouble);
         }
