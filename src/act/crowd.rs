@@ -207,18 +207,15 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
     /// Never in the past: the loop would spin until EC2 answers.
     fn wake_at(&self, shift: &Shift<'_>) -> Instant {
         let soon = Instant::now() + LOOK_INTERVAL;
-        if shift.ready.is_empty() {
-            // Nothing is begun yet, so only an image that is read or the end of the time changes it.
-            return if shift.any_begun {
-                self.last_start.max(soon)
-            } else {
-                soon + IDLE_INTERVAL
-            };
+        let end = self.last_start.max(soon);
+        if !shift.ready.is_empty() {
+            self.retry.next_start().max(soon).min(end)
+        } else if shift.any_begun {
+            end
+        } else {
+            // Nothing is begun yet, so only an image that is read changes it.
+            soon + IDLE_INTERVAL
         }
-        self.retry
-            .next_start()
-            .max(soon)
-            .min(self.last_start.max(soon))
     }
 
     fn read_more<'b>(&'b self, shift: &mut Shift<'b>, promised: &'b Promised) {

@@ -9,7 +9,7 @@
 //!   again, up to [`ROUNDS_MAX`] times.
 //! * Removals do not wait for facts that only additions need.
 
-use std::{rc::Rc, time::Duration};
+use std::{future::ready, pin::pin, rc::Rc, time::Duration};
 
 use ami_warden_core::{
     Change, DirectiveTags, Directives, Grantee, Hold, Image, ImageState, LaunchPermissionChange,
@@ -17,6 +17,7 @@ use ami_warden_core::{
     WishContext, plan, plan_removals,
 };
 use chrono::{DateTime, Utc};
+use futures_util::future::{Either, select};
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -30,7 +31,8 @@ use super::{
     rulebook::{Rulebook, Rulebooks},
     status_tag::status,
     work::{
-        Aftermath, Work, left_alone, outcome, policy_broke, too_slow, unsettled, without_additions,
+        Confirmation, Work, left_alone, outcome, policy_broke, too_slow, unsettled,
+        without_additions,
     },
 };
 
@@ -267,16 +269,7 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         if !self.manner.explain {
             return record;
         }
-        let read_back = record
-            .changes
-            .iter()
-            .rev()
-            .find_map(|change| match &change.effect {
-                Effect::Done {
-                    read_back: Some(seen),
-                } => Some(seen.after.clone()),
-                _ => None,
-            });
+        let read_back = record.last_read_back().map(|seen| seen.after.clone());
         record.launch_permissions = read_back.or(launch);
         let public = match &record.launch_permissions {
             Some(permissions) => permissions.contains(&Grantee::All),
@@ -336,20 +329,20 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
     ) -> Result<Reconciled, PolicyError> {
         let mut work = Work::new(fresh.image.id, attempts);
         let mut rounds = 1;
-        loop {
+        let (last, directives, launch) = loop {
             let rulebook = match self.rulebooks.fresh(READ_AGE_MAX, attempts).await {
                 Ok(rulebook) => rulebook,
                 Err(error) if work.written_by.is_none() => return Err(error),
                 Err(error) => {
                     work.fail(policy_broke(&error), &Directives::default());
-                    return Ok(self.finished(work, &fresh.image, &Directives::default(), None));
+                    break (fresh, Directives::default(), None);
                 }
             };
             let (tags, directives) = self.directives(&fresh.image, wish, &rulebook);
             if let Some(record) = left_alone(&fresh.image, tags.hold, &directives) {
                 work.end_as(record);
                 self.clean_status(&fresh.image, tags.hold, &mut work).await;
-                return Ok(self.finished(work, &fresh.image, &directives, None));
+                break (fresh, directives, None);
             }
             let basis = Basis {
                 fresh: &fresh,
@@ -366,25 +359,26 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                 }
                 Pass::Round(newer) => {
                     work.fail(unsettled(ROUNDS_MAX), &directives);
-                    return Ok(self.finished(work, &newer.image, &directives, launch));
+                    break (newer, directives, launch);
                 }
                 Pass::Record(record) => Seen::Record(record),
-                Pass::Settled => {
-                    return Ok(self.finished(work, &fresh.image, &directives, launch));
-                }
+                Pass::Settled => break (fresh, directives, launch),
                 Pass::Failed(error) => {
                     work.fail(error, &directives);
-                    return Ok(self.finished(work, &fresh.image, &directives, launch));
+                    break (fresh, directives, launch);
                 }
             };
             match again {
                 Seen::Image(newer) => fresh = newer,
                 Seen::Record(record) => {
                     work.end_as(*record);
-                    return Ok(self.finished(work, &fresh.image, &directives, launch));
+                    break (fresh, directives, launch);
                 }
             }
-        }
+        };
+        let (record, written_by) = work.finish(self.manner.dry_run);
+        let record = self.explained(record, &last.image, &directives, launch);
+        Ok(Reconciled { record, written_by })
     }
 
     /// Reads, plans, carries the plan out, and looks at the image again.
@@ -417,15 +411,11 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         } = *basis;
         let reader = self.reader(&fresh.image, directives, rulebook, work.attempts);
         let early = reader.early_needs();
-        let mut early_facts = std::pin::pin!(reader.facts(early, ShareFacts::default()));
-        let mut early_read = None;
-        let mut permissions = std::pin::pin!(reader.permissions());
-        let permissions = loop {
-            tokio::select! {
-                biased;
-                read = &mut permissions => break read,
-                facts = &mut early_facts, if early_read.is_none() => early_read = Some(facts),
-            }
+        let permissions = pin!(reader.permissions());
+        let early_facts = pin!(reader.facts(early, ShareFacts::default()));
+        let (permissions, early_facts) = match select(permissions, early_facts).await {
+            Either::Left((permissions, under_way)) => (permissions, Either::Left(under_way)),
+            Either::Right((facts, permissions)) => (permissions.await, Either::Right(ready(facts))),
         };
         let permissions = match permissions {
             Ok(permissions) => permissions,
@@ -433,21 +423,13 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         };
         let removing = self.removals(basis, &permissions);
         let waits = !work.removals_sent && !removing.is_empty();
-        let read = {
-            let mut rest = std::pin::pin!(async {
-                let facts = match early_read {
-                    Some(facts) => facts?,
-                    None => early_facts.await?,
-                };
-                reader.rest(&permissions, early, facts).await
-            });
-            if waits {
-                timeout(FACTS_WAIT_MAX, &mut rest).await.ok()
-            } else {
-                Some(rest.await)
-            }
+        let facts = async { reader.rest(&permissions, early, early_facts.await?).await };
+        let facts = if waits {
+            timeout(FACTS_WAIT_MAX, facts).await.ok()
+        } else {
+            Some(facts.await)
         };
-        let failure = match read {
+        let failure = match facts {
             Some(Ok(facts)) => return Ok((permissions, facts)),
             Some(Err(error)) if !waits => return Err(self.after_error(error, work).await),
             Some(Err(error)) => Some(error),
@@ -491,11 +473,9 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         // This image was read after the last write, if there was one: that is the look after it.
         work.settle_unsure(&fresh.image, permissions);
         if let Some(obeyed) = work.obeyed.take() {
-            let seen = permissions
-                .launch
-                .as_ref()
-                .map(|launch| aftermath(launch, work));
-            work.confirm(seen.as_ref(), obeyed == *directives);
+            if let Some(launch) = &permissions.launch {
+                work.confirm(&work.compare(launch), obeyed == *directives);
+            }
         }
         let plan = self.plan(&fresh.image, permissions, facts, directives, rulebook);
         work.record.refusals = plan.refusals;
@@ -608,29 +588,34 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         }
     }
 
-    /// Asks EC2 whether it permits a change, without making it.
+    /// Asks EC2 whether it permits a change, without making it; of one that it rejects, whether it
+    /// permits the removals alone.
     async fn ask(&self, change: Change, work: &mut Work<'_>) {
-        let mut next = Some(change);
-        // At most twice: a rejected change, and its removals alone.
-        while let Some(change) = next.take() {
-            let operation = change.operation();
-            let id = work.id;
-            let call = async || self.ec2.change(id, &change, true).await;
-            let permitted = match work.attempts.call(operation, call).await {
-                Ok(()) => true,
-                Err(error) if error.kind == ErrorKind::Refused => {
-                    next = without_additions(&change);
-                    work.reject(change, &error);
-                    continue;
-                }
-                Err(error) => {
-                    work.record.error.get_or_insert(error);
-                    false
-                }
-            };
-            let effect = Effect::DryRun { permitted };
-            work.record.changes.push(ChangeRecord { change, effect });
+        if let Some(removals) = self.ask_once(change, work).await {
+            self.ask_once(removals, work).await;
         }
+    }
+
+    /// Gives the removals of a change that EC2 rejects.
+    async fn ask_once(&self, change: Change, work: &mut Work<'_>) -> Option<Change> {
+        let operation = change.operation();
+        let id = work.id;
+        let call = async || self.ec2.change(id, &change, true).await;
+        let permitted = match work.attempts.call(operation, call).await {
+            Ok(()) => true,
+            Err(error) if error.kind == ErrorKind::Refused => {
+                let removals = without_additions(&change);
+                work.reject(change, &error);
+                return removals;
+            }
+            Err(error) => {
+                work.record.error.get_or_insert(error);
+                false
+            }
+        };
+        let effect = Effect::DryRun { permitted };
+        work.record.changes.push(ChangeRecord { change, effect });
+        None
     }
 
     /// The consequence of an error: if it may pass, the image is read again, and its outcome counts.
@@ -651,7 +636,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         if !work.attempts.back_off(&error).await {
             return Pass::Failed(error);
         }
-        work.trouble = Some(error);
+        work.earlier_error = Some(error);
         Pass::Again
     }
 
@@ -728,17 +713,22 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             self.read_back(expected.as_ref(), work)
         );
         work.obeyed = None;
+        let mut confirm = |same_wish| {
+            if let Some(seen) = &read_back {
+                work.confirm(seen, same_wish);
+            }
+        };
         let rulebook = match rulebook {
             Ok(rulebook) => rulebook,
             Err(error) => {
-                work.confirm(read_back.as_ref(), false);
+                confirm(false);
                 return Pass::Failed(policy_broke(&error));
             }
         };
         let fresh = match seen {
             Seen::Image(fresh) => fresh,
             Seen::Record(record) => {
-                work.confirm(read_back.as_ref(), false);
+                confirm(false);
                 return Pass::Record(record);
             }
         };
@@ -746,9 +736,9 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         let same = fresh.image.state == basis.fresh.image.state
             && tags.hold == Hold::No
             && directives == *basis.directives;
-        work.confirm(read_back.as_ref(), same);
+        confirm(same);
         let stands_against_exact_list = match (&expected, &read_back) {
-            (Some(expected), Some(seen)) => expected.exact && seen.differs,
+            (Some(expected), Some(seen)) => expected.exact && *seen.after() != expected.after,
             _ => false,
         };
         if same && !stands_against_exact_list {
@@ -763,50 +753,24 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         &self,
         expected: Option<&LaunchPermissionChange>,
         work: &Work<'_>,
-    ) -> Option<Aftermath> {
+    ) -> Option<Confirmation> {
         let expected = expected?;
-        let after = expected.after.clone();
-        let mut seen = Aftermath {
-            after,
-            differs: false,
-            problem: None,
-        };
+        let mut after = expected.after.clone();
         for (attempt, delay) in (1..=READ_BACK_ATTEMPTS).zip(Retry::backoff()) {
             match launch_permissions(self.ec2, work.id, work.attempts).await {
-                Ok((launch, _)) => {
-                    seen.differs = launch != expected.after;
-                    seen.after = launch;
-                }
-                Err(error) => {
-                    seen.problem = Some(error.to_string());
-                    return Some(seen);
-                }
+                Ok((launch, _)) => after = launch,
+                Err(error) => return Some(Confirmation::Unread(after, error)),
             }
-            if !seen.differs {
-                return Some(seen);
+            if after == expected.after {
+                return Some(Confirmation::AsPlanned(after));
             }
             if attempt == READ_BACK_ATTEMPTS || !work.attempts.wait(delay).await {
                 break;
             }
         }
-        seen.problem = Some(NOT_AS_PLANNED.to_owned());
-        Some(seen)
-    }
-
-    fn finished(
-        &self,
-        work: Work<'_>,
-        image: &Image,
-        directives: &Directives,
-        launch: Option<LaunchPermissions>,
-    ) -> Reconciled {
-        let (record, written_by) = work.finish(self.manner.dry_run);
-        let record = self.explained(record, image, directives, launch);
-        Reconciled { record, written_by }
+        Some(Confirmation::Differs(after))
     }
 }
-
-const NOT_AS_PLANNED: &str = "EC2 does not show them as planned";
 
 /// Waits for the pace of an operation. An image that grew old meanwhile is read and planned anew, and
 /// keeps its slot.
@@ -835,30 +799,6 @@ async fn wait_for_slot(
         )));
     }
     Err(Pass::Again)
-}
-
-/// The launch permissions that were read after an earlier write, beside the plan of that write.
-fn aftermath(launch: &LaunchPermissions, work: &Work<'_>) -> Aftermath {
-    let planned = work
-        .record
-        .changes
-        .iter()
-        .rev()
-        .find_map(|change| match &change.change {
-            Change::LaunchPermission(change) => Some(&change.after),
-            _ => None,
-        });
-    let differs = planned.is_some_and(|planned| planned != launch);
-    let problem = if differs {
-        Some(NOT_AS_PLANNED.to_owned())
-    } else {
-        None
-    };
-    Aftermath {
-        after: launch.clone(),
-        differs,
-        problem,
-    }
 }
 
 #[cfg(test)]

@@ -186,25 +186,19 @@ impl<'a, E: Ec2> Lister<'a, E> {
 /// 8 digits, are few and stand together.
 fn parts(after: Option<ImageId>) -> VecDeque<Vec<String>> {
     const DIGITS: &str = "0123456789abcdef";
-    let begins = |digit: char| format!("ami-0{digit}");
     let after = after.map(|id| id.to_string()).unwrap_or_default();
-    let mut parts: VecDeque<Vec<String>> = DIGITS
-        .chars()
-        .map(begins)
-        .filter(|prefix| {
-            after
-                .get(..prefix.len())
-                .is_none_or(|after| after <= prefix.as_str())
-        })
-        .map(|prefix| vec![format!("{prefix}*")])
-        .collect();
-    parts.push_back(
-        DIGITS
-            .chars()
-            .skip(1)
-            .map(|digit| format!("ami-{digit}*"))
-            .collect(),
-    );
+    let mut parts = VecDeque::new();
+    for digit in DIGITS.chars() {
+        let prefix = format!("ami-0{digit}");
+        let lies_before = after
+            .get(..prefix.len())
+            .is_some_and(|after| after > prefix.as_str());
+        if !lies_before {
+            parts.push_back(vec![format!("{prefix}*")]);
+        }
+    }
+    let older = DIGITS.chars().skip(1);
+    parts.push_back(older.map(|digit| format!("ami-{digit}*")).collect());
     parts
 }
 
