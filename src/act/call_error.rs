@@ -35,7 +35,7 @@ pub enum ErrorKind {
 
 /// Codes of calls that exceed a rate: the SDK's own list (aws-runtime, `retries/classifiers.rs`),
 /// and EC2's.
-const THROTTLING: [&str; 12] = [
+const THROTTLING_CODES: [&str; 12] = [
     "BandwidthLimitExceeded",
     "EC2ThrottledException",
     "LimitExceededException",
@@ -56,7 +56,7 @@ const THROTTLING: [&str; 12] = [
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>; KMS's own
 /// (`DependencyTimeoutException`, `KMSInternalException`) of
 /// <https://docs.aws.amazon.com/kms/latest/APIReference/API_DescribeKey.html#API_DescribeKey_Errors>.
-const TRANSIENT: [&str; 11] = [
+const TRANSIENT_CODES: [&str; 11] = [
     "ConcurrentTagAccess",
     "DependencyTimeoutException",
     "InternalError",
@@ -73,7 +73,7 @@ const TRANSIENT: [&str; 11] = [
 /// Codes that can mean "not yet", seen of images that `DescribeImages` had just shown as available:
 /// packer#2033 and #3377, coreos/mantle#1091, spinnaker/clouddriver#1127; the states themselves are
 /// in <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
-const NOT_YET: [&str; 3] = [
+const NOT_YET_CODES: [&str; 3] = [
     "InvalidAMIID.NotFound",
     "InvalidAMIID.Unavailable",
     "IncorrectState",
@@ -81,7 +81,7 @@ const NOT_YET: [&str; 3] = [
 
 /// Codes that mean that this function may not call, or that AWS does not know the caller; Lambda
 /// keeps the event until somebody corrects that.
-const DENIED: [&str; 14] = [
+const DENIED_CODES: [&str; 14] = [
     "AccessDenied",
     "AccessDeniedException",
     "AuthFailure",
@@ -102,13 +102,13 @@ impl ErrorKind {
     /// The consequence of an answer's code and HTTP status. The code decides if it is known.
     #[must_use]
     pub fn from_answer(code: &str, status: u16) -> Self {
-        if THROTTLING.contains(&code) || status == 429 {
+        if THROTTLING_CODES.contains(&code) || status == 429 {
             Self::Throttled
-        } else if TRANSIENT.contains(&code) || status >= 500 {
+        } else if TRANSIENT_CODES.contains(&code) || status >= 500 {
             Self::Transient
-        } else if NOT_YET.contains(&code) {
+        } else if NOT_YET_CODES.contains(&code) {
             Self::NotYet
-        } else if DENIED.contains(&code) {
+        } else if DENIED_CODES.contains(&code) {
             Self::Denied
         } else {
             Self::Refused
@@ -121,6 +121,12 @@ impl ErrorKind {
         matches!(self, Self::Throttled | Self::Transient | Self::NotYet)
     }
 }
+
+/// Our own code for a call without an answer in its time.
+const TIMEOUT_CODE: &str = "Timeout";
+
+/// Our own code for an answer that AWS should not give.
+const UNREADABLE_CODE: &str = "UnreadableAnswer";
 
 impl CallError {
     /// A call that the service answered with an error.
@@ -149,7 +155,7 @@ impl CallError {
     pub fn timeout(operation: &'static str) -> Self {
         Self {
             operation,
-            code: "Timeout".into(),
+            code: TIMEOUT_CODE.into(),
             message: "no answer in the time this invocation has; if that happens again, give the \
                       function a longer timeout"
                 .into(),
@@ -163,10 +169,28 @@ impl CallError {
     pub fn unreadable(operation: &'static str, problem: String) -> Self {
         Self {
             operation,
-            code: "UnreadableAnswer".into(),
+            code: UNREADABLE_CODE.into(),
             message: problem,
             kind: ErrorKind::Transient,
         }
+    }
+
+    /// Whether no answer came in time.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.code == TIMEOUT_CODE
+    }
+
+    /// Whether the end of the invocation's or the image's time cut the call off.
+    #[must_use]
+    pub(crate) fn is_cut_off(&self) -> bool {
+        *self == Self::timeout(self.operation)
+    }
+
+    /// Whether an answer came that cannot be read.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        self.code == UNREADABLE_CODE
     }
 }
 

@@ -27,13 +27,12 @@ use super::{
 };
 
 /// The most images at work, hanging ones included: a bound on memory, some 20 kB each.
-const AT_WORK_MAX: usize = 400;
+const IMAGES_AT_WORK_MAX: usize = 400;
 
-/// The images at work at first, and the most that are not hanging: each may hold a thousand
-/// refusals, 150 kB. Twenty times EC2's published limits are 100 writes a second, 60 images at
-/// 0.6 s each.
-const MOVING_MIN: usize = 24;
-const MOVING_MAX: usize = 64;
+/// The images at work at first, and the most that do not hang: each may hold a thousand refusals,
+/// 150 kB. Twenty times EC2's published limits are 100 writes a second, 60 images at 0.6 s each.
+const ACTIVE_IMAGES_MIN: usize = 24;
+const ACTIVE_IMAGES_MAX: usize = 64;
 
 /// An image at work for longer than this hangs, unless the others take as long: it waits for its
 /// own retries.
@@ -44,13 +43,13 @@ const HANGS_FACTOR: u32 = 4;
 
 /// Where images typically take longer than this, the older reads of many are too old for a write:
 /// fewer are at work at the same time.
-const TOO_LONG: Duration = Duration::from_secs(4);
+const TYPICAL_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// So many finished images let one more be at work.
 const FINISHED_PER_STEP: usize = 4;
 
 /// The smallest batch of images that is read together.
-const BATCH_MIN: usize = 10;
+const BATCH_SIZE_MIN: usize = 10;
 
 /// A batch whose last image was begun later than this after its reading was too large: the images
 /// would be read again before they are written.
@@ -63,10 +62,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The next part is asked for while no more ids than this are left: EC2 lists it meanwhile.
-const IDS_AHEAD: usize = 5000;
+const IDS_LOW_WATER_MARK: usize = 5000;
 
 /// The batches that are read at the same time.
-const BATCHES_MAX: usize = 2;
+const BATCHES_AT_ONCE_MAX: usize = 2;
 
 /// Reconciles many images at once, as many as EC2 keeps up with.
 #[derive(Debug)]
@@ -108,8 +107,9 @@ pub fn one_part(ids: &[ImageId]) -> impl Stream<Item = Vec<ImageId>> + use<> {
     stream::iter([ids.to_vec()])
 }
 
-type Work<'b> = Pin<Box<dyn Future<Output = Result<(ImageId, Reconciled), PolicyError>> + 'b>>;
-type Refresh<'b> = Pin<Box<dyn Future<Output = Result<(), PolicyError>> + 'b>>;
+type ReconcileFuture<'b> =
+    Pin<Box<dyn Future<Output = Result<(ImageId, Reconciled), PolicyError>> + 'b>>;
+type RefreshFuture<'b> = Pin<Box<dyn Future<Output = Result<(), PolicyError>> + 'b>>;
 
 /// The images of one call of [`Crowd::work_on`].
 struct Shift<'b> {
@@ -124,10 +124,10 @@ struct Shift<'b> {
     /// Ids that are being read, and images that were read, with the moment of their batch.
     waiting: BTreeMap<ImageId, Instant>,
     ready: VecDeque<Seen>,
-    working: FuturesUnordered<Work<'b>>,
+    working: FuturesUnordered<ReconcileFuture<'b>>,
     begun: BTreeMap<ImageId, Instant>,
-    refreshing: FuturesUnordered<Refresh<'b>>,
-    moving_max: usize,
+    refreshing: FuturesUnordered<RefreshFuture<'b>>,
+    active_max: usize,
     finished: usize,
     /// How long an image is at work, as far as the last finished ones tell.
     typical: Duration,
@@ -208,24 +208,20 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
     /// Never in the past: the loop would spin until EC2 answers.
     fn wake_at(&self, shift: &Shift<'_>) -> Instant {
         let soon = Instant::now() + LOOK_INTERVAL;
-        if shift.ready.is_empty() {
-            // Nothing is begun yet, so only an image that is read or the end of the time changes
-            // it.
-            return if shift.any_begun {
-                self.last_start.max(soon)
-            } else {
-                soon + IDLE_INTERVAL
-            };
+        let end = self.last_start.max(soon);
+        if !shift.ready.is_empty() {
+            self.retry.next_start().max(soon).min(end)
+        } else if shift.any_begun {
+            end
+        } else {
+            // Nothing is begun yet, so only an image that is read changes it.
+            soon + IDLE_INTERVAL
         }
-        self.retry
-            .next_start()
-            .max(soon)
-            .min(self.last_start.max(soon))
     }
 
     fn read_more<'b>(&'b self, shift: &mut Shift<'b>, promised: &'b Promised) {
         while !shift.rest.is_empty()
-            && shift.reading.len() < BATCHES_MAX
+            && shift.reading.len() < BATCHES_AT_ONCE_MAX
             && shift.ready.len() < shift.batch_size / 2 + 1
             && !self.too_late(shift)
         {
@@ -295,7 +291,7 @@ impl Shift<'_> {
             working: FuturesUnordered::new(),
             begun: BTreeMap::new(),
             refreshing: FuturesUnordered::new(),
-            moving_max: MOVING_MIN,
+            active_max: ACTIVE_IMAGES_MIN,
             finished: 0,
             typical: Duration::ZERO,
             batch_size: FILTER_VALUES_MAX,
@@ -305,7 +301,7 @@ impl Shift<'_> {
     }
 
     fn wants_more(&self) -> bool {
-        !self.is_whole && self.rest.len() <= IDS_AHEAD
+        !self.is_whole && self.rest.len() <= IDS_LOW_WATER_MARK
     }
 
     fn is_done(&self) -> bool {
@@ -319,12 +315,12 @@ impl Shift<'_> {
 
     fn has_room(&self) -> bool {
         let hangs_after = HANGS_AFTER.max(self.typical * HANGS_FACTOR);
-        let moving = self
+        let active = self
             .begun
             .values()
             .filter(|begun| begun.elapsed() < hangs_after)
             .count();
-        self.working.len() < AT_WORK_MAX && moving < self.moving_max
+        self.working.len() < IMAGES_AT_WORK_MAX && active < self.active_max
     }
 
     /// Learns from the time between reading and beginning how many images to read together.
@@ -334,7 +330,7 @@ impl Shift<'_> {
         };
         let waited = read_at.elapsed();
         if waited > BATCH_WAIT_MAX {
-            self.batch_size = (self.batch_size / 2).max(BATCH_MIN);
+            self.batch_size = (self.batch_size / 2).max(BATCH_SIZE_MIN);
         } else if waited < BATCH_WAIT_MAX / 3 && self.waiting.is_empty() {
             self.batch_size = (self.batch_size * 2).min(FILTER_VALUES_MAX);
         }
@@ -367,10 +363,10 @@ impl Shift<'_> {
         if !self.finished.is_multiple_of(FINISHED_PER_STEP) {
             return;
         }
-        if self.typical < TOO_LONG {
-            self.moving_max = (self.moving_max + 1).min(MOVING_MAX);
+        if self.typical < TYPICAL_TIME_MAX {
+            self.active_max = (self.active_max + 1).min(ACTIVE_IMAGES_MAX);
         } else {
-            self.moving_max = (self.moving_max - 1).max(MOVING_MIN);
+            self.active_max = (self.active_max - 1).max(ACTIVE_IMAGES_MIN);
         }
     }
 

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// How long the state of block public access is taken as read.
-const BLOCK_PUBLIC_ACCESS_AGE: Duration = Duration::from_secs(5);
+const BLOCK_PUBLIC_ACCESS_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// The snapshots of one image that are asked about at the same time.
 const READS_AT_ONCE: usize = 32;
@@ -68,16 +68,8 @@ impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
         let ids: Vec<&str> = image.snapshots().into_iter().collect();
         let mut snapshots = BTreeMap::new();
         for ids in ids.chunks(FILTER_VALUES_MAX) {
-            let mut token: Option<String> = None;
-            loop {
-                let call = async || self.ec2.snapshots(ids, token.as_deref()).await;
-                let page = attempts.call("DescribeSnapshots", call).await?;
-                snapshots.extend(page.items);
-                token = page.next;
-                if token.is_none() {
-                    break;
-                }
-            }
+            let page = async |token: Option<&str>| self.ec2.snapshots(ids, token).await;
+            snapshots.extend(attempts.pages("DescribeSnapshots", page).await?);
         }
         Ok(snapshots)
     }
@@ -123,7 +115,7 @@ impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
     ) -> Result<Option<bool>, CallError> {
         let mut known = self.block_public_access.lock().await;
         if let Some((read_at, state)) = *known
-            && read_at.elapsed() < BLOCK_PUBLIC_ACCESS_AGE
+            && read_at.elapsed() < BLOCK_PUBLIC_ACCESS_AGE_MAX
         {
             return Ok(state);
         }
@@ -172,20 +164,14 @@ impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
         arn: &str,
         attempts: &Attempts<'_>,
     ) -> Result<Vec<String>, CallError> {
-        let mut policies = Vec::new();
-        let mut token: Option<String> = None;
-        loop {
-            let call = async || self.keys.policy_names(arn, token.as_deref()).await;
-            let page = attempts.call("ListKeyPolicies", call).await?;
-            for name in page.items {
-                let call = async || self.keys.policy(arn, &name).await;
-                policies.push(attempts.call("GetKeyPolicy", call).await?);
-            }
-            token = page.next;
-            if token.is_none() {
-                return Ok(policies);
-            }
+        let page = async |token: Option<&str>| self.keys.policy_names(arn, token).await;
+        let names = attempts.pages("ListKeyPolicies", page).await?;
+        let mut policies = Vec::with_capacity(names.len());
+        for name in names {
+            let call = async || self.keys.policy(arn, &name).await;
+            policies.push(attempts.call("GetKeyPolicy", call).await?);
         }
+        Ok(policies)
     }
 
     /// The grantees of the key's grants; `None` if there are too many to read.
@@ -194,18 +180,10 @@ impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
         arn: &str,
         attempts: &Attempts<'_>,
     ) -> Result<Option<Vec<String>>, CallError> {
-        let mut grantees = Vec::new();
-        let mut token: Option<String> = None;
-        for _ in 0..GRANT_PAGES_MAX {
-            let call = async || self.keys.grantees(arn, token.as_deref()).await;
-            let page = attempts.call("ListGrants", call).await?;
-            grantees.extend(page.items);
-            token = page.next;
-            if token.is_none() {
-                return Ok(Some(grantees));
-            }
-        }
-        Ok(None)
+        let page = async |token: Option<&str>| self.keys.grantees(arn, token).await;
+        attempts
+            .pages_up_to(GRANT_PAGES_MAX, "ListGrants", page)
+            .await
     }
 }
 

@@ -20,18 +20,21 @@ use super::{
 /// How long EC2's reads may lag behind an event that tells of an image or its state: AWS advises
 /// "a couple of seconds up to minutes".
 /// <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>
-const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
+const STATE_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long EC2's reads may lag behind an event that tells of tags. A forged or late event costs
 /// this much and nothing else.
-const TAGS_TIMEOUT: Duration = Duration::from_secs(10);
+const TAGS_VISIBILITY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long many images may be read together before they are read in smaller parts, so that one
 /// image that EC2 cannot answer for does not take the others along.
-const TOGETHER_TIMEOUT: Duration = Duration::from_secs(10);
+const BATCH_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The same for a part.
-const PART_TIMEOUT: Duration = Duration::from_secs(3);
+const PART_READ_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often in a row parts are halved although EC2 answers for none of them.
+const UNANSWERED_HALVINGS_MAX: usize = 2;
 
 /// Our own code for an image that EC2 describes in a way that cannot be read.
 const UNREADABLE_IMAGE: &str = "UnreadableImage";
@@ -179,7 +182,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
     async fn read_waiting(&self, waiting: &mut Waiting<'_>) {
         let mut last = false;
         if !waiting.early.is_empty() {
-            let delay = waiting.backoff.next().unwrap_or(VISIBILITY_TIMEOUT);
+            let delay = waiting.backoff.next().unwrap_or(STATE_VISIBILITY_TIMEOUT);
             let left = waiting.until.saturating_duration_since(Instant::now());
             // The last look is at the end of the time, not a backoff before or behind it.
             last = left <= delay;
@@ -244,7 +247,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
         }
         let mut seen = Vec::new();
         let mut parts: Vec<&[ImageId]> = ids.chunks(FILTER_VALUES_MAX).collect();
-        let mut timeout = TOGETHER_TIMEOUT;
+        let mut timeout = BATCH_READ_TIMEOUT;
         let mut levels_without_answer = 0;
         while !parts.is_empty() {
             let mut broken = Vec::new();
@@ -262,7 +265,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
                     Err(error) => broken.push((part, error)),
                 }
             }
-            timeout = PART_TIMEOUT;
+            timeout = PART_READ_TIMEOUT;
             levels_without_answer = if answered {
                 0
             } else {
@@ -270,7 +273,10 @@ impl<'a, E: Ec2> Observer<'a, E> {
             };
             for (part, error) in broken {
                 let alone = part.len() <= 1;
-                if alone || error.kind == ErrorKind::Denied || levels_without_answer > 2 {
+                if alone
+                    || error.kind == ErrorKind::Denied
+                    || levels_without_answer > UNANSWERED_HALVINGS_MAX
+                {
                     let error = if alone { its_own_fault(error) } else { error };
                     seen.extend(part.iter().map(|id| (*id, failed(*id, error.clone()))));
                 } else {
@@ -282,47 +288,42 @@ impl<'a, E: Ec2> Observer<'a, E> {
     }
 
     async fn read(&self, ids: &[ImageId], attempts: &Attempts<'_>) -> Result<Found, CallError> {
-        let sent_at = Cell::new(Instant::now());
+        let first_sent_at = Cell::new(Instant::now());
+        let page = async |token: Option<&str>| {
+            if token.is_none() {
+                first_sent_at.set(Instant::now());
+            }
+            self.ec2.images(ids, token).await
+        };
+        let described = attempts.pages("DescribeImages", page).await?;
         let mut found = Found {
             images: BTreeMap::new(),
             nameless: false,
-            read_at: None,
+            read_at: first_sent_at.get(),
         };
-        let mut token: Option<String> = None;
-        loop {
-            let call = async || {
-                sent_at.set(Instant::now());
-                self.ec2.images(ids, token.as_deref()).await
+        for described in described {
+            let id = match &described {
+                Described::Image(image) => image.id,
+                Described::Unreadable(id, _) => *id,
+                Described::Nameless => {
+                    let [id] = ids else {
+                        found.nameless = true;
+                        continue;
+                    };
+                    *id
+                }
             };
-            let page = attempts.call("DescribeImages", call).await?;
-            found.read_at.get_or_insert(sent_at.get());
-            for described in page.items {
-                let id = match &described {
-                    Described::Image(image) => image.id,
-                    Described::Unreadable(id, _) => *id,
-                    Described::Nameless => {
-                        let [id] = ids else {
-                            found.nameless = true;
-                            continue;
-                        };
-                        *id
-                    }
-                };
-                found.images.insert(id, described);
-            }
-            token = page.next;
-            if token.is_none() {
-                return Ok(found);
-            }
+            found.images.insert(id, described);
         }
+        Ok(found)
     }
 }
 
 /// How long EC2's reads may lag behind this promise.
 fn timeout_of(promised: &Promised) -> Duration {
     match promised {
-        Promised::Tags(_) => TAGS_TIMEOUT,
-        _ => VISIBILITY_TIMEOUT,
+        Promised::Tags(_) => TAGS_VISIBILITY_TIMEOUT,
+        _ => STATE_VISIBILITY_TIMEOUT,
     }
 }
 
@@ -339,10 +340,7 @@ struct Waiting<'a> {
 fn is_cut_off(seen: &Seen) -> bool {
     match seen {
         Seen::Image(_) => false,
-        Seen::Record(record) => record
-            .error
-            .as_ref()
-            .is_some_and(|error| error.code == "Timeout"),
+        Seen::Record(record) => record.error.as_ref().is_some_and(CallError::is_timeout),
     }
 }
 
@@ -351,7 +349,7 @@ struct Found {
     /// Whether one of several images has no id that can be read.
     nameless: bool,
     /// When the first page was asked for.
-    read_at: Option<Instant>,
+    read_at: Instant,
 }
 
 impl Found {
@@ -361,8 +359,7 @@ impl Found {
     }
 
     fn take(&mut self, id: ImageId) -> Seen {
-        let read_at = self.read_at.unwrap_or_else(Instant::now);
-        read_described(id, self.images.remove(&id), read_at)
+        read_described(id, self.images.remove(&id), self.read_at)
     }
 }
 
@@ -395,7 +392,7 @@ fn unreadable(id: ImageId, problem: &str) -> Seen {
 
 /// An answer about one image alone that cannot be read is about an image that cannot be read.
 fn its_own_fault(error: CallError) -> CallError {
-    if error.code == "UnreadableAnswer" {
+    if error.is_unreadable() {
         return CallError {
             code: UNREADABLE_IMAGE.into(),
             ..error

@@ -30,17 +30,17 @@ pub(super) struct Pace {
     /// Those of them that the operation has not refused again and again.
     hopeful: Cell<u32>,
     /// When the queue began.
-    queued: Cell<Instant>,
+    queue_began: Cell<Instant>,
     learned: RefCell<Learned>,
     /// The last throttled answer.
     refusal: RefCell<Option<CallError>>,
 }
 
-/// What the answer to one request says about the pace.
+/// The meaning of one answer for the pace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Feedback {
     /// The service took the request, even if it rejected it afterwards.
-    Through,
+    LetThrough,
     /// A fault, or no answer: says nothing about limits.
     Fault,
     /// Too many requests.
@@ -54,13 +54,13 @@ pub(super) enum Answer {
 
 impl Pace {
     /// Requests without an answer hold up the queue no longer than this.
-    const SILENCE: Duration = Duration::from_millis(500);
+    const ANSWER_WAIT_MAX: Duration = Duration::from_millis(500);
     /// An operation that lets nothing through for so long is stuck, not busy.
-    const STUCK: Duration = Duration::from_secs(2);
+    const STUCK_AFTER: Duration = Duration::from_secs(2);
     /// A longer queue needs no more callers.
-    const QUEUE: Duration = Duration::from_secs(2);
+    const QUEUE_TIME_MAX: Duration = Duration::from_secs(2);
     /// When to look again whether answers have made the queue shorter: some round trips.
-    const SOON: Duration = Duration::from_millis(10);
+    const RECHECK_INTERVAL: Duration = Duration::from_millis(10);
 
     pub(super) fn new(now: Instant) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Pace {
             answered: Notify::new(),
             waiting: Cell::new(0),
             hopeful: Cell::new(0),
-            queued: Cell::new(now),
+            queue_began: Cell::new(now),
             learned: RefCell::new(Learned::new(now)),
             refusal: RefCell::default(),
         }
@@ -77,16 +77,16 @@ impl Pace {
     /// Waits until the caller may send one request. Where nothing holds it back it waits for no
     /// timer, since a timer takes up to a millisecond even for no time at all.
     ///
-    /// A caller that was throttled more than [`Learned::IN_A_ROW`] times in a row lets all others
-    /// go first: some images that EC2 is busy with would use up a slow pace, and the operation
-    /// would look stuck.
+    /// A caller that was throttled more than [`Learned::THROTTLED_IN_A_ROW_MAX`] times in a row
+    /// lets all others go first: some images that EC2 is busy with would use up a slow pace, and
+    /// the operation would look stuck.
     pub(super) async fn turn(&self, throttled_in_a_row: u32) {
         if self.waiting.get() == 0 {
-            self.queued.set(Instant::now());
+            self.queue_began.set(Instant::now());
         }
-        let _waiting = Waiting::new(&self.waiting);
-        let is_hopeful = throttled_in_a_row <= Learned::IN_A_ROW;
-        let _hopeful = is_hopeful.then(|| Waiting::new(&self.hopeful));
+        let _queued = Queued::new(&self.waiting);
+        let is_hopeful = throttled_in_a_row <= Learned::THROTTLED_IN_A_ROW_MAX;
+        let _hopeful = is_hopeful.then(|| Queued::new(&self.hopeful));
         let _turn = loop {
             let turn = self.turn.lock().await;
             if is_hopeful || self.hopeful.get() == 0 {
@@ -101,7 +101,7 @@ impl Pace {
                 Room::Now => return,
                 Room::At(next) => sleep_until(next).await,
                 Room::AfterAnswer => {
-                    if timeout(Self::SILENCE, self.answered.notified())
+                    if timeout(Self::ANSWER_WAIT_MAX, self.answered.notified())
                         .await
                         .is_err()
                     {
@@ -113,11 +113,11 @@ impl Pace {
     }
 
     /// Learns from the answer to a request.
-    pub(super) fn answered(&self, sent: Instant, answer: Answer) {
+    pub(super) fn answered(&self, sent: Instant, feedback: Feedback) {
         let is_queued = self.waiting.get() > 0;
         self.learned
             .borrow_mut()
-            .answered(Instant::now(), sent, answer, is_queued);
+            .answered(Instant::now(), sent, feedback, is_queued);
         self.answered.notify_one();
     }
 
@@ -149,30 +149,34 @@ impl Pace {
         let is_busy = learned.is_busy(now);
         let Some(limit) = &learned.limit else {
             // All callers would begin before the first answer.
-            let is_flowing = is_busy || now - self.queued.get() <= Self::STUCK;
+            let is_flowing = is_busy || now - self.queue_began.get() <= Self::STUCK_AFTER;
             let is_full = is_flowing && waiting >= learned.window;
-            return if is_full { now + Self::SOON } else { now };
+            return if is_full {
+                now + Self::RECHECK_INTERVAL
+            } else {
+                now
+            };
         };
         if !is_busy {
             return now;
         }
         let next = limit.next.saturating_duration_since(now);
         let queue = next + Duration::from_secs_f64(waiting / limit.rate(now));
-        now + queue.saturating_sub(Self::QUEUE)
+        now + queue.saturating_sub(Self::QUEUE_TIME_MAX)
     }
 }
 
 /// One caller in the queue, until it is dropped: callers may give up.
-struct Waiting<'a>(&'a Cell<u32>);
+struct Queued<'a>(&'a Cell<u32>);
 
-impl<'a> Waiting<'a> {
+impl<'a> Queued<'a> {
     fn new(count: &'a Cell<u32>) -> Self {
         count.set(count.get() + 1);
         Self(count)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Queued<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
     }
@@ -207,26 +211,26 @@ struct Learned {
 }
 
 impl Learned {
-    /// The first window. Not a limit: it grows as soon as callers queue.
-    const WINDOW: f64 = 16.0;
+    /// The first window, in requests. Not a limit: it grows as soon as callers queue.
+    const INITIAL_WINDOW: f64 = 16.0;
     /// The part of a request that each answer adds to the window while callers queue. More would
     /// empty large buckets sooner, and have more calls throttled at their end.
-    const WIDER: f64 = 0.1;
+    const WINDOW_GROWTH_PER_ANSWER: f64 = 0.1;
     /// Round trips take less. The first guess at a rate is one window in this time.
-    const ROUND_TRIP: f64 = 0.25;
+    const ROUND_TRIP_SECONDS_MAX: f64 = 0.25;
     /// The part of throttled answers that is no sign of a limit.
-    const ODD: f64 = 0.04;
+    const THROTTLED_SHARE_IGNORED: f64 = 0.04;
     /// More throttled answers in a row say more about the caller (one image that EC2 is busy with)
     /// than about the operation.
-    const IN_A_ROW: u32 = 2;
+    const THROTTLED_IN_A_ROW_MAX: u32 = 2;
     /// A limit that has not been met for so long is forgotten: the bucket is full again, or larger.
-    const LONG_AGO: Duration = Duration::from_secs(20);
+    const LIMIT_FORGOTTEN_AFTER: Duration = Duration::from_secs(20);
 
     fn new(now: Instant) -> Self {
         Self {
             limit: None,
-            window: Self::WINDOW,
-            room: Self::WINDOW,
+            window: Self::INITIAL_WINDOW,
+            room: Self::INITIAL_WINDOW,
             decided: now,
             count: Count::new(now),
             let_through: None,
@@ -239,10 +243,10 @@ impl Learned {
         if self
             .limit
             .as_ref()
-            .is_some_and(|limit| now - limit.since > Self::LONG_AGO)
+            .is_some_and(|limit| now - limit.since > Self::LIMIT_FORGOTTEN_AFTER)
         {
             self.limit = None;
-            (self.window, self.room) = (Self::WINDOW, Self::WINDOW);
+            (self.window, self.room) = (Self::INITIAL_WINDOW, Self::INITIAL_WINDOW);
         }
         if let Some(limit) = &mut self.limit {
             return limit.take(now);
@@ -258,28 +262,28 @@ impl Learned {
         self.room = self.window;
     }
 
-    fn answered(&mut self, now: Instant, sent: Instant, answer: Answer, is_queued: bool) {
-        if answer == Answer::Through && is_queued && self.limit.is_none() {
-            self.window += Self::WIDER;
-            self.room += Self::WIDER;
+    fn answered(&mut self, now: Instant, sent: Instant, feedback: Feedback, is_queued: bool) {
+        if feedback == Feedback::LetThrough && is_queued && self.limit.is_none() {
+            self.window += Self::WINDOW_GROWTH_PER_ANSWER;
+            self.room += Self::WINDOW_GROWTH_PER_ANSWER;
         }
         self.room = (self.room + 1.0).min(self.window);
         let counts = sent >= self.decided;
         if counts {
             self.count.renew(now);
         }
-        match answer {
-            Answer::Fault => {}
-            Answer::Through => {
+        match feedback {
+            Feedback::Fault => {}
+            Feedback::LetThrough => {
                 self.stuck = self.stuck(now);
                 (self.let_through, self.throttled) = (Some(now), None);
                 if counts {
                     self.count.let_through += 1.0;
                 }
             }
-            Answer::Throttled { caller, in_a_row } => {
+            Feedback::Throttled { caller, in_a_row } => {
                 self.throttled.get_or_insert(now);
-                if counts && (in_a_row <= Self::IN_A_ROW || !self.is_busy(now)) {
+                if counts && (in_a_row <= Self::THROTTLED_IN_A_ROW_MAX || !self.is_busy(now)) {
                     self.count.throttled(caller);
                     self.decide(now);
                 }
@@ -291,8 +295,11 @@ impl Learned {
     fn decide(&mut self, now: Instant) {
         let count = &self.count;
         let answers = count.answers();
-        let is_enough = answers >= Count::ENOUGH || !self.is_busy(now);
-        if !is_enough || !count.has_several || count.throttled <= answers * Self::ODD {
+        let is_enough = answers >= Count::DECISION_ANSWERS_MIN || !self.is_busy(now);
+        if !is_enough
+            || !count.has_several
+            || count.throttled <= answers * Self::THROTTLED_SHARE_IGNORED
+        {
             return;
         }
         // Two more, since few answers do not say all.
@@ -301,7 +308,7 @@ impl Learned {
             Some(limit) => limit.rate(now),
             // The answers of a second, or fewer than a window brings. Callers may have asked for
             // less than the operation gives.
-            None => answers.max(Self::WINDOW / Self::ROUND_TRIP),
+            None => answers.max(Self::INITIAL_WINDOW / Self::ROUND_TRIP_SECONDS_MAX),
         };
         self.limit = Some(Limit::below(rate, share, self.limit.as_ref(), now));
         self.decided = now;
@@ -311,20 +318,20 @@ impl Learned {
     /// Whether a request was let through lately.
     fn is_busy(&self, now: Instant) -> bool {
         self.let_through
-            .is_some_and(|last| now - last <= Pace::STUCK)
+            .is_some_and(|last| now - last <= Pace::STUCK_AFTER)
     }
 
     /// Whether all requests have been throttled for a while.
     fn is_stuck(&self, now: Instant) -> bool {
         self.throttled
-            .is_some_and(|since| now - since > Pace::STUCK)
+            .is_some_and(|since| now - since > Pace::STUCK_AFTER)
     }
 
     fn stuck(&self, now: Instant) -> Duration {
         let Some(since) = self.throttled else {
             return self.stuck;
         };
-        self.stuck + (now - since).saturating_sub(Pace::STUCK)
+        self.stuck + (now - since).saturating_sub(Pace::STUCK_AFTER)
     }
 }
 
@@ -341,11 +348,12 @@ struct Count {
 }
 
 impl Count {
-    const SECOND: Duration = Duration::from_secs(1);
-    /// What is enough for a new count after a second.
-    const MANY: f64 = 20.0;
-    /// What is enough for a decision.
-    const ENOUGH: f64 = 3.0;
+    /// A count that is older fades.
+    const DECAY_AFTER: Duration = Duration::from_secs(1);
+    /// As many answers, older than that, count half.
+    const DECAY_ANSWERS_MIN: f64 = 20.0;
+    /// As many answers are enough for a decision.
+    const DECISION_ANSWERS_MIN: f64 = 3.0;
 
     fn new(since: Instant) -> Self {
         Self {
@@ -363,7 +371,7 @@ impl Count {
 
     fn renew(&mut self, now: Instant) {
         let time = now - self.since;
-        if time > Self::SECOND && self.answers() >= Self::MANY {
+        if time > Self::DECAY_AFTER && self.answers() >= Self::DECAY_ANSWERS_MIN {
             let (let_through, throttled) = (self.let_through / 2.0, self.throttled / 2.0);
             *self = Self {
                 let_through,
@@ -407,36 +415,39 @@ enum Trust {
 
 impl Limit {
     /// The slowest rate, in calls a second.
-    const SLOWEST: f64 = 0.5;
+    const RATE_MIN_PER_SECOND: f64 = 0.5;
     /// The factor that one decision slows down by at most.
-    const MOST: f64 = 0.3;
-    /// The first rate, as a part of what was let through.
-    const START: f64 = 0.8;
-    /// The plateau, as a part of what was let through, which is seen a little too high: a bucket is
-    /// not empty at once.
-    const PLATEAU: f64 = 0.93;
-    /// The part of a limit that is believed when less is let through for a moment.
-    const STEP: f64 = 0.9;
+    const SLOWDOWN_FACTOR_MIN: f64 = 0.3;
+    /// CUBIC's β: the first rate, as a part of what was let through.
+    const DECREASE_FACTOR: f64 = 0.8;
+    /// The plateau (CUBIC's W_max), as a part of what was let through, which is seen a little too
+    /// high: a bucket is not empty at once.
+    const PLATEAU_FACTOR: f64 = 0.93;
+    /// The factor that one decision lowers the plateau of a held limit by at most: less may be let
+    /// through for a moment only.
+    const PLATEAU_STEP_FACTOR_MIN: f64 = 0.9;
     /// A limit that lasted so long was held.
-    const HELD: Duration = Duration::from_secs(2);
-    /// CUBIC's C: the part of the rate by which it grows in the first second after the plateau.
-    const GROWTH: f64 = 0.003;
+    const HELD_AFTER: Duration = Duration::from_secs(2);
+    /// The part of the rate by which it grows in the first second after the plateau.
+    const CUBIC_C: f64 = 0.003;
     /// Timers wake late, by a millisecond or more if the processor is busy. So much is made up for.
-    const LATE: Duration = Duration::from_millis(50);
+    const TIMER_DELAY_MAX: Duration = Duration::from_millis(50);
 
     /// The limit after a share of the requests at a rate was throttled.
     fn below(rate: f64, share: f64, before: Option<&Self>, now: Instant) -> Self {
-        let given = (rate * (1.0 - share).max(Self::MOST)).max(Self::SLOWEST);
-        let start = (given * Self::START).max(Self::SLOWEST);
-        let near = (given * Self::PLATEAU).max(Self::SLOWEST);
+        let given =
+            (rate * (1.0 - share).max(Self::SLOWDOWN_FACTOR_MIN)).max(Self::RATE_MIN_PER_SECOND);
+        let start = (given * Self::DECREASE_FACTOR).max(Self::RATE_MIN_PER_SECOND);
+        let near = (given * Self::PLATEAU_FACTOR).max(Self::RATE_MIN_PER_SECOND);
         let (trust, plateau) = match before {
             None => (Trust::Guessed, near),
             Some(before) if !before.was_held(now) => (Trust::Bounded, near),
             // Throttled on the way back to the plateau, or by far.
-            Some(before) if rate < before.plateau * Self::STEP => {
-                (Trust::Held, near.max(before.plateau * Self::STEP))
-            }
-            Some(_) if share > 0.5 => (Trust::Held, near.max(rate * Self::STEP)),
+            Some(before) if rate < before.plateau * Self::PLATEAU_STEP_FACTOR_MIN => (
+                Trust::Held,
+                near.max(before.plateau * Self::PLATEAU_STEP_FACTOR_MIN),
+            ),
+            Some(_) if share > 0.5 => (Trust::Held, near.max(rate * Self::PLATEAU_STEP_FACTOR_MIN)),
             Some(_) => (Trust::Held, near),
         };
         let next = now + Duration::from_secs_f64(1.0 / start);
@@ -450,24 +461,26 @@ impl Limit {
     }
 
     fn was_held(&self, now: Instant) -> bool {
-        self.trust == Trust::Held || now - self.since > Self::HELD
+        self.trust == Trust::Held || now - self.since > Self::HELD_AFTER
     }
 
-    /// Calls a second.
+    /// Calls a second. A guessed rate doubles each second, since it may be far too low.
     fn rate(&self, now: Instant) -> f64 {
         let time = (now - self.since).as_secs_f64();
         if self.trust == Trust::Guessed {
             return self.start * time.exp2();
         }
-        let until_plateau = ((1.0 - self.start / self.plateau) / Self::GROWTH).cbrt();
-        self.plateau * (1.0 + Self::GROWTH * (time - until_plateau).powi(3))
+        let until_plateau = ((1.0 - self.start / self.plateau) / Self::CUBIC_C).cbrt();
+        self.plateau * (1.0 + Self::CUBIC_C * (time - until_plateau).powi(3))
     }
 
     fn take(&mut self, now: Instant) -> Room {
         if self.next > now {
             return Room::At(self.next);
         }
-        let from = self.next.max(now.checked_sub(Self::LATE).unwrap_or(now));
+        let from = self
+            .next
+            .max(now.checked_sub(Self::TIMER_DELAY_MAX).unwrap_or(now));
         self.next = from + Duration::from_secs_f64(1.0 / self.rate(now));
         Room::Now
     }
@@ -983,7 +996,7 @@ mod tests {
         for caller in 1..=2 {
             pace.answered(
                 now,
-                Answer::Throttled {
+                Feedback::Throttled {
                     caller,
                     in_a_row: 1,
                 },
@@ -992,7 +1005,7 @@ mod tests {
         }
         pace.answered(
             now,
-            Answer::Throttled {
+            Feedback::Throttled {
                 caller: 3,
                 in_a_row: 1,
             },
@@ -1070,7 +1083,7 @@ mod tests {
             assert!(given_up.await.is_err());
         }
         assert_eq!(pace.waiting.get(), 0);
-        pace.answered(Instant::now(), Answer::Through);
+        pace.answered(Instant::now(), Feedback::LetThrough);
         assert_eq!(pace.turn(0).now_or_never(), Some(()));
     }
 
@@ -1100,7 +1113,7 @@ mod tests {
         let answers = async {
             for _ in 0..5 {
                 sleep(Duration::from_millis(100)).await;
-                pace.answered(Instant::now(), Answer::Fault);
+                pace.answered(Instant::now(), Feedback::Fault);
             }
         };
         join!(
@@ -1127,7 +1140,7 @@ mod tests {
         let look = async {
             sleep(Duration::from_millis(1700)).await;
             let now = begun + Duration::from_secs(2);
-            assert_eq!(pace.next_start(now), now + Pace::SOON);
+            assert_eq!(pace.next_start(now), now + Pace::RECHECK_INTERVAL);
             let now = begun + Duration::from_millis(2001);
             assert_eq!(pace.next_start(now), now);
         };
@@ -1173,8 +1186,8 @@ mod tests {
         Duration::from_secs_f64(seconds)
     }
 
-    fn refused(caller: u64) -> Answer {
-        Answer::Throttled {
+    fn refused(caller: u64) -> Feedback {
+        Feedback::Throttled {
             caller,
             in_a_row: 1,
         }
@@ -1190,11 +1203,11 @@ mod tests {
     async fn each_answer_makes_room_for_one_more_and_the_window_grows_while_callers_queue() {
         let now = Instant::now();
         for (answer, is_queued, room_before, window, room) in [
-            (Answer::Fault, true, 0.0, 16.0, 1.0),
-            (Answer::Fault, true, 15.5, 16.0, 16.0),
-            (Answer::Through, false, 0.0, 16.0, 1.0),
-            (Answer::Through, true, 0.0, 16.1, 1.1),
-            (Answer::Through, true, 15.5, 16.1, 16.1),
+            (Feedback::Fault, true, 0.0, 16.0, 1.0),
+            (Feedback::Fault, true, 15.5, 16.0, 16.0),
+            (Feedback::LetThrough, false, 0.0, 16.0, 1.0),
+            (Feedback::LetThrough, true, 0.0, 16.1, 1.1),
+            (Feedback::LetThrough, true, 15.5, 16.1, 16.1),
         ] {
             let mut learned = Learned::new(now);
             learned.room = room_before;
@@ -1204,7 +1217,7 @@ mod tests {
         }
         let mut learned = Learned::new(now);
         learned.limit = Some(Limit::below(20.0, 0.2, None, now));
-        learned.answered(now, now, Answer::Through, true);
+        learned.answered(now, now, Feedback::LetThrough, true);
         assert_near(learned.window, 16.0);
     }
 
@@ -1214,7 +1227,7 @@ mod tests {
         let (before, later) = (now, now + seconds(0.1));
         for (sent, counted) in [(before, 0.0), (later, 1.0)] {
             let mut learned = Learned::new(later);
-            learned.answered(later, sent, Answer::Through, false);
+            learned.answered(later, sent, Feedback::LetThrough, false);
             learned.answered(later, sent, refused(1), false);
             assert_near(learned.count.let_through, counted);
             assert_near(learned.count.throttled, counted);
@@ -1280,7 +1293,7 @@ mod tests {
         assert_eq!(learned.stuck(end), seconds(4.0));
         assert_eq!(learned.stuck(now + seconds(5.0)), seconds(7.0));
         let through = now + seconds(6.0);
-        learned.answered(through, through, Answer::Through, false);
+        learned.answered(through, through, Feedback::LetThrough, false);
         assert_eq!(learned.stuck(now + seconds(60.0)), seconds(8.0));
         assert!(!learned.is_stuck(now + seconds(60.0)));
     }

@@ -9,7 +9,12 @@
 //!   again, up to [`ROUNDS_MAX`] times.
 //! * Removals do not wait for facts that only additions need.
 
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    pin::{Pin, pin},
+    rc::Rc,
+    time::Duration,
+};
 
 use ami_warden_core::{
     Attribute, Change, DirectiveTags, Directives, Grantee, Hold, Image, ImageState,
@@ -17,7 +22,8 @@ use ami_warden_core::{
     Promised, Refusal, Request, ShareFacts, WishContext, plan, plan_removals,
 };
 use chrono::{DateTime, Utc};
-use tokio::time::{Instant, sleep_until, timeout};
+use futures_util::future::{FusedFuture, MaybeDone, maybe_done};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     call_error::{CallError, ErrorKind},
@@ -30,7 +36,8 @@ use super::{
     rulebook::{Rulebook, Rulebooks},
     status_tag::status,
     work::{
-        Aftermath, Work, left_alone, outcome, policy_broke, too_slow, unsettled, without_additions,
+        Confirmation, Work, left_alone, outcome, policy_broke, too_slow, unsettled,
+        without_additions,
     },
 };
 
@@ -44,13 +51,13 @@ pub(crate) const ROUNDS_MAX: usize = 5;
 const READ_BACK_ATTEMPTS: usize = 3;
 
 /// How long removals wait for facts that only additions need, to go out in one call with them.
-const FACTS_PATIENCE: Duration = Duration::from_secs(1);
+const FACTS_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// How often in a row EC2 may take longer than [`READ_AGE_MAX`] to show an image before it has
 /// failed.
 const STALE_READS_MAX: usize = 10;
 
-const NOBODY_LET_IN: &str =
+const NOBODY_LET_IN_NOTE: &str =
     "Nobody was let in, because an earlier change of this image did not succeed.";
 
 /// The settings that decide what an image's tags mean.
@@ -270,16 +277,7 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         if !self.manner.explain {
             return record;
         }
-        let read_back = record
-            .changes
-            .iter()
-            .rev()
-            .find_map(|change| match &change.effect {
-                Effect::Done {
-                    read_back: Some(seen),
-                } => Some(seen.after.clone()),
-                _ => None,
-            });
+        let read_back = record.last_read_back().map(|seen| seen.after.clone());
         record.launch_permissions = read_back.or(launch);
         let public = match &record.launch_permissions {
             Some(permissions) => permissions.contains(&Grantee::All),
@@ -340,20 +338,20 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         let mut work = Work::new(fresh.image.id, attempts);
         work.promised_until = self.observer.promised_until(&fresh, self.promised);
         let mut rounds = 1;
-        loop {
+        let (last, directives, launch) = loop {
             let rulebook = match self.rulebooks.fresh(READ_AGE_MAX, attempts).await {
                 Ok(rulebook) => rulebook,
                 Err(error) if work.written_by.is_none() => return Err(error),
                 Err(error) => {
                     work.fail(policy_broke(&error), &Directives::default());
-                    return Ok(self.finished(work, &fresh.image, &Directives::default(), None));
+                    break (fresh, Directives::default(), None);
                 }
             };
             let (tags, directives) = self.directives(&fresh.image, wish, &rulebook);
             if let Some(record) = left_alone(&fresh.image, tags.hold, &directives) {
                 work.end_as(record);
                 self.clean_status(&fresh.image, tags.hold, &mut work).await;
-                return Ok(self.finished(work, &fresh.image, &directives, None));
+                break (fresh, directives, None);
             }
             let basis = Basis {
                 fresh: &fresh,
@@ -370,25 +368,26 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                 }
                 Pass::Round(newer) => {
                     work.fail(unsettled(ROUNDS_MAX), &directives);
-                    return Ok(self.finished(work, &newer.image, &directives, launch));
+                    break (newer, directives, launch);
                 }
                 Pass::Record(record) => Seen::Record(record),
-                Pass::Settled => {
-                    return Ok(self.finished(work, &fresh.image, &directives, launch));
-                }
+                Pass::Settled => break (fresh, directives, launch),
                 Pass::Failed(error) => {
                     work.fail(error, &directives);
-                    return Ok(self.finished(work, &fresh.image, &directives, launch));
+                    break (fresh, directives, launch);
                 }
             };
             match again {
                 Seen::Image(newer) => fresh = newer,
                 Seen::Record(record) => {
                     work.end_as(*record);
-                    return Ok(self.finished(work, &fresh.image, &directives, launch));
+                    break (fresh, directives, launch);
                 }
             }
-        }
+        };
+        let (record, written_by) = work.finish(self.manner.dry_run);
+        let record = self.explained(record, &last.image, &directives, launch);
+        Ok(Reconciled { record, written_by })
     }
 
     /// Reads, plans, carries the plan out, and looks at the image again.
@@ -421,62 +420,29 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         } = *basis;
         let reader = self.reader(&fresh.image, directives, rulebook, work.attempts);
         let early = reader.early_needs();
-        let mut early_facts = std::pin::pin!(reader.facts(early, ShareFacts::default()));
-        let mut early_read = None;
-        let mut launch = std::pin::pin!(reader.launch_permissions());
-        let mut copy = std::pin::pin!(reader.copy_permissions());
-        let (mut launch_read, mut copy_read) = (None, None);
-        let mut impatient_at = None;
-        while launch_read.is_none() || copy_read.is_none() {
-            tokio::select! {
-                biased;
-                read = &mut launch, if launch_read.is_none() => launch_read = Some(read),
-                read = &mut copy, if copy_read.is_none() => copy_read = Some(read),
-                facts = &mut early_facts, if early_read.is_none() => early_read = Some(facts),
-                () = sleep_until(impatient_at.unwrap_or_else(Instant::now)), if impatient_at.is_some() => break,
-            }
-            if impatient_at.is_none() && !work.removals_sent {
-                let half = half_read(launch_read.as_ref(), copy_read.as_ref());
-                if half.is_some_and(|half| !self.removals(basis, &half).is_empty()) {
-                    impatient_at = Some(Instant::now() + FACTS_PATIENCE);
-                }
-            }
-        }
-        let permissions = match (launch_read, copy_read) {
-            (Some(Ok(launch)), Some(Ok(copy))) => Permissions::of(launch, copy),
-            (launch, copy) => {
-                // What takes access away on one side does not wait for the other one.
-                if let Some(half) = half_read(launch.as_ref(), copy.as_ref())
-                    && !work.removals_sent
-                {
-                    let removing = self.removals(basis, &half);
-                    work.removals_sent = !removing.is_empty();
-                    self.write_all(removing, basis, &half, work).await?;
-                }
-                let error = launch.and_then(Result::err).or(copy.and_then(Result::err));
-                return Err(match error {
-                    Some(error) => self.after_error(error, work).await,
-                    None => Pass::Again,
-                });
-            }
-        };
+        let mut early_facts = pin!(maybe_done(reader.facts(early, ShareFacts::default())));
+        let permissions = self
+            .read_permissions(&reader, early_facts.as_mut(), basis, work)
+            .await?;
         let removing = self.removals(basis, &permissions);
         let waits = !work.removals_sent && !removing.is_empty();
-        let read = {
-            let mut rest = std::pin::pin!(async {
-                let facts = match early_read {
-                    Some(facts) => facts?,
-                    None => early_facts.await?,
-                };
-                reader.rest(&permissions, early, facts).await
-            });
-            if waits {
-                timeout(FACTS_PATIENCE, &mut rest).await.ok()
-            } else {
-                Some(rest.await)
+        let facts = async {
+            early_facts.as_mut().await;
+            match early_facts.take_output() {
+                Some(facts) => reader.rest(&permissions, early, facts?).await,
+                None => {
+                    reader
+                        .rest(&permissions, early, ShareFacts::default())
+                        .await
+                }
             }
         };
-        let failure = match read {
+        let facts = if waits {
+            timeout(FACTS_WAIT_MAX, facts).await.ok()
+        } else {
+            Some(facts.await)
+        };
+        let failure = match facts {
             Some(Ok(facts)) => return Ok((permissions, facts)),
             Some(Err(error)) if !waits => return Err(self.after_error(error, work).await),
             Some(Err(error)) => Some(error),
@@ -487,6 +453,48 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         Err(match failure {
             Some(error) => self.after_error(error, work).await,
             None => Pass::Again,
+        })
+    }
+
+    /// Reads who may launch and who may copy the image, while `meanwhile` goes on. What takes access
+    /// away on one side does not wait long for the other one.
+    async fn read_permissions<F: Future>(
+        &self,
+        reader: &ImageReader<'_, E, K>,
+        mut meanwhile: Pin<&mut MaybeDone<F>>,
+        basis: &Basis<'_>,
+        work: &mut Work<'_>,
+    ) -> Result<Permissions, Pass> {
+        let mut launch = pin!(reader.launch_permissions());
+        let mut copy = pin!(reader.copy_permissions());
+        let (mut launch_read, mut copy_read) = (None, None);
+        let mut removing = Vec::new();
+        let mut patience = pin!(sleep(FACTS_WAIT_MAX));
+        while launch_read.is_none() || copy_read.is_none() {
+            tokio::select! {
+                biased;
+                read = &mut launch, if launch_read.is_none() => launch_read = Some(read),
+                read = &mut copy, if copy_read.is_none() => copy_read = Some(read),
+                () = meanwhile.as_mut(), if !meanwhile.is_terminated() => continue,
+                () = patience.as_mut(), if !removing.is_empty() => break,
+            }
+            if let Some(half) = half_read(launch_read.as_ref(), copy_read.as_ref())
+                && !work.removals_sent
+            {
+                removing = self.removals(basis, &half);
+                patience.as_mut().reset(Instant::now() + FACTS_WAIT_MAX);
+            }
+        }
+        if let (Some(Ok(launch)), Some(Ok(copy))) = (&launch_read, &copy_read) {
+            return Ok(Permissions::of(launch.clone(), copy.clone()));
+        }
+        if let Some(half) = half_read(launch_read.as_ref(), copy_read.as_ref()) {
+            work.removals_sent |= !removing.is_empty();
+            self.write_all(removing, basis, &half, work).await?;
+        }
+        Err(match (launch_read, copy_read) {
+            (Some(Err(error)), _) | (_, Some(Err(error))) => self.after_error(error, work).await,
+            _ => Pass::Again,
         })
     }
 
@@ -520,15 +528,13 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         // This image was read after the last write, if there was one: that is the look after it.
         work.settle_unsure(&fresh.image, permissions);
         if let Some(obeyed) = work.obeyed.take() {
-            let seen = permissions
-                .launch
-                .as_ref()
-                .map(|launch| aftermath(launch, work));
-            work.confirm(seen.as_ref(), obeyed == *directives);
+            if let Some(launch) = &permissions.launch {
+                work.confirm(&work.compare(launch), obeyed == *directives);
+            }
         }
         let plan = self.plan(&fresh.image, permissions, facts, directives, rulebook);
         work.forget_withdrawn(&plan.changes);
-        work.record.notes.retain(|note| note != NOBODY_LET_IN);
+        work.record.notes.retain(|note| note != NOBODY_LET_IN_NOTE);
         work.record.refusals = plan.refusals;
         for note in plan.notes {
             work.note(note);
@@ -581,7 +587,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                 continue;
             }
             if an_earlier_write_failed && change.lets_in() {
-                work.note(NOBODY_LET_IN);
+                work.note(NOBODY_LET_IN_NOTE);
                 match without_additions(&change) {
                     Some(removals) => change = removals,
                     None => continue,
@@ -639,43 +645,43 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         }
     }
 
-    /// Asks EC2 whether it permits a change, without making it.
+    /// Asks EC2 whether it permits a change, without making it; of one that it rejects, whether it
+    /// permits the removals alone.
     async fn ask(&self, change: Change, work: &mut Work<'_>) -> Result<(), Pass> {
-        let mut next = Some(change);
-        // A rejected change, then its removals alone; each again while the image is not ready.
-        while let Some(change) = next.take() {
-            let operation = change.operation();
-            let id = work.id;
-            let call = async || self.ec2.change(id, &change, true).await;
-            let permitted = match work.attempts.call(operation, call).await {
-                Ok(()) => true,
-                Err(error) if error.kind == ErrorKind::Refused => {
-                    next = without_additions(&change);
-                    work.reject(change, &error);
-                    continue;
-                }
-                Err(error) if error.kind == ErrorKind::NotYet => {
-                    match self.after_error(error, work).await {
-                        Pass::Again => {
-                            next = Some(change);
-                            continue;
-                        }
-                        Pass::Failed(error) => {
-                            work.record.error.get_or_insert(error);
-                            false
-                        }
-                        pass => return Err(pass),
-                    }
-                }
-                Err(error) => {
-                    work.record.error.get_or_insert(error);
-                    false
-                }
-            };
-            let effect = Effect::DryRun { permitted };
-            work.record.changes.push(ChangeRecord { change, effect });
+        if let Some(removals) = self.ask_once(change, work).await? {
+            self.ask_once(removals, work).await?;
         }
         Ok(())
+    }
+
+    /// Gives the removals of a change that EC2 rejects. Asks again while the image is not ready.
+    async fn ask_once(&self, change: Change, work: &mut Work<'_>) -> Result<Option<Change>, Pass> {
+        let operation = change.operation();
+        let id = work.id;
+        let permitted = loop {
+            let call = async || self.ec2.change(id, &change, true).await;
+            let Err(error) = work.attempts.call(operation, call).await else {
+                break true;
+            };
+            let error = match error.kind {
+                ErrorKind::Refused => {
+                    let removals = without_additions(&change);
+                    work.reject(change, &error);
+                    return Ok(removals);
+                }
+                ErrorKind::NotYet => match self.after_error(error, work).await {
+                    Pass::Again => continue,
+                    Pass::Failed(error) => error,
+                    pass => return Err(pass),
+                },
+                _ => error,
+            };
+            work.record.error.get_or_insert(error);
+            break false;
+        };
+        let effect = Effect::DryRun { permitted };
+        work.record.changes.push(ChangeRecord { change, effect });
+        Ok(None)
     }
 
     /// The consequence of an error: if it may pass, the image is read again, and its outcome
@@ -697,7 +703,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         if !work.attempts.back_off(&error).await {
             return Pass::Failed(error);
         }
-        work.trouble = Some(error);
+        work.earlier_error = Some(error);
         Pass::Again
     }
 
@@ -774,17 +780,22 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             self.read_back(expected.as_ref(), work)
         );
         work.obeyed = None;
+        let mut confirm = |same_wish| {
+            if let Some(seen) = &read_back {
+                work.confirm(seen, same_wish);
+            }
+        };
         let rulebook = match rulebook {
             Ok(rulebook) => rulebook,
             Err(error) => {
-                work.confirm(read_back.as_ref(), false);
+                confirm(false);
                 return Pass::Failed(policy_broke(&error));
             }
         };
         let fresh = match seen {
             Seen::Image(fresh) => fresh,
             Seen::Record(record) => {
-                work.confirm(read_back.as_ref(), false);
+                confirm(false);
                 return Pass::Record(record);
             }
         };
@@ -792,9 +803,9 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         let same = fresh.image.state == basis.fresh.image.state
             && tags.hold == Hold::No
             && directives == *basis.directives;
-        work.confirm(read_back.as_ref(), same);
+        confirm(same);
         let stands_against_exact_list = match (&expected, &read_back) {
-            (Some(expected), Some(seen)) => expected.exact && seen.differs,
+            (Some(expected), Some(seen)) => expected.exact && *seen.after() != expected.after,
             _ => false,
         };
         // A time that EC2 does not take for a public image is possible now.
@@ -829,50 +840,24 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         &self,
         expected: Option<&LaunchPermissionChange>,
         work: &Work<'_>,
-    ) -> Option<Aftermath> {
+    ) -> Option<Confirmation> {
         let expected = expected?;
-        let after = expected.after.clone();
-        let mut seen = Aftermath {
-            after,
-            differs: false,
-            problem: None,
-        };
+        let mut after = expected.after.clone();
         for (attempt, delay) in (1..=READ_BACK_ATTEMPTS).zip(Retry::backoff()) {
             match launch_permissions(self.ec2, work.id, work.attempts).await {
-                Ok((launch, _)) => {
-                    seen.differs = launch != expected.after;
-                    seen.after = launch;
-                }
-                Err(error) => {
-                    seen.problem = Some(error.to_string());
-                    return Some(seen);
-                }
+                Ok((launch, _)) => after = launch,
+                Err(error) => return Some(Confirmation::Unread(after, error)),
             }
-            if !seen.differs {
-                return Some(seen);
+            if after == expected.after {
+                return Some(Confirmation::AsPlanned(after));
             }
             if attempt == READ_BACK_ATTEMPTS || !work.attempts.wait(delay).await {
                 break;
             }
         }
-        seen.problem = Some(NOT_AS_PLANNED.to_owned());
-        Some(seen)
-    }
-
-    fn finished(
-        &self,
-        work: Work<'_>,
-        image: &Image,
-        directives: &Directives,
-        launch: Option<LaunchPermissions>,
-    ) -> Reconciled {
-        let (record, written_by) = work.finish(self.manner.dry_run);
-        let record = self.explained(record, image, directives, launch);
-        Reconciled { record, written_by }
+        Some(Confirmation::Differs(after))
     }
 }
-
-const NOT_AS_PLANNED: &str = "EC2 does not show them as planned";
 
 /// Waits for the pace of an operation. An image that grew old meanwhile is read and planned anew,
 /// and keeps its slot.
@@ -918,30 +903,6 @@ fn half_read(
             Some(Permissions::of((None, copy.1), copy.clone()))
         }
         _ => None,
-    }
-}
-
-/// The launch permissions that were read after an earlier write, beside the plan of that write.
-fn aftermath(launch: &LaunchPermissions, work: &Work<'_>) -> Aftermath {
-    let planned = work
-        .record
-        .changes
-        .iter()
-        .rev()
-        .find_map(|change| match &change.change {
-            Change::LaunchPermission(change) => Some(&change.after),
-            _ => None,
-        });
-    let differs = planned.is_some_and(|planned| planned != launch);
-    let problem = if differs {
-        Some(NOT_AS_PLANNED.to_owned())
-    } else {
-        None
-    };
-    Aftermath {
-        after: launch.clone(),
-        differs,
-        problem,
     }
 }
 

@@ -186,6 +186,19 @@ impl ImageRecord {
         }
     }
 
+    /// The launch permissions after the last change of them.
+    pub(super) fn last_read_back(&mut self) -> Option<&mut ReadBack> {
+        for change in self.changes.iter_mut().rev() {
+            if let Effect::Done {
+                read_back: Some(read_back),
+            } = &mut change.effect
+            {
+                return Some(read_back);
+            }
+        }
+        None
+    }
+
     /// Whether a change of launch permissions was done and not confirmed.
     #[must_use]
     pub fn is_unconfirmed(&self) -> bool {

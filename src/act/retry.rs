@@ -14,17 +14,18 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     call_error::{CallError, ErrorKind},
-    pace::{Answer, Pace},
+    pace::{Feedback, Pace},
+    ports::Page,
 };
 
-/// After so many faults in a row a call has failed: ten to twenty seconds of backoff.
-const FAULTS: u32 = 8;
+/// After so many faults a call has failed: ten to twenty seconds of backoff.
+const FAULTS_MAX: u32 = 8;
 
 /// How long "not yet" is believed.
-const NOT_YET: Duration = Duration::from_secs(30);
+const NOT_YET_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The rest of the time that is too short for another try.
-const TOO_SHORT: Duration = Duration::from_millis(50);
+/// With less time left, a call is not tried again.
+const TRY_TIME_MIN: Duration = Duration::from_millis(50);
 
 /// Shared by all calls of one invocation: its time, what it learned of each operation's limit, and
 /// its requests.
@@ -75,8 +76,8 @@ impl Retry {
     /// queue of a busy operation does not, since it is not the image's fault; in that of a stuck
     /// one it does, since nothing would end it.
     #[must_use]
-    pub fn attempts_for(&self, limit: Duration) -> Attempts<'_> {
-        Attempts::new(self, Some(limit))
+    pub fn attempts_for(&self, budget: Duration) -> Attempts<'_> {
+        Attempts::new(self, Some(budget))
     }
 
     /// When another image may be begun: now, or when the queues of all operations with a limit are
@@ -114,19 +115,19 @@ fn delays() -> ExponentialBackoff {
 #[derive(Debug)]
 pub struct Attempts<'a> {
     retry: &'a Retry,
-    limit: Option<Duration>,
-    clock: Clock,
+    budget: Option<Duration>,
+    stopwatch: Stopwatch,
     not_yet_since: Cell<Option<Instant>>,
     /// Of calls by [`Self::send`], by operation.
     troubles: RefCell<BTreeMap<&'static str, Trouble>>,
 }
 
 impl<'a> Attempts<'a> {
-    fn new(retry: &'a Retry, limit: Option<Duration>) -> Self {
+    fn new(retry: &'a Retry, budget: Option<Duration>) -> Self {
         Self {
             retry,
-            limit,
-            clock: Clock::new(Instant::now()),
+            budget,
+            stopwatch: Stopwatch::new(Instant::now()),
             not_yet_since: Cell::new(None),
             troubles: RefCell::default(),
         }
@@ -162,6 +163,44 @@ impl<'a> Attempts<'a> {
         }
     }
 
+    /// All pages of an answer. Each is tried again by itself, so a fault on one costs that one
+    /// only.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn pages<T>(
+        &self,
+        operation: &'static str,
+        page: impl AsyncFn(Option<&str>) -> Result<Page<T>, CallError>,
+    ) -> Result<Vec<T>, CallError> {
+        let all = self.pages_up_to(usize::MAX, operation, page).await?;
+        Ok(all.unwrap_or_default())
+    }
+
+    /// The same; `None` if there are more pages than that.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn pages_up_to<T>(
+        &self,
+        pages_max: usize,
+        operation: &'static str,
+        page: impl AsyncFn(Option<&str>) -> Result<Page<T>, CallError>,
+    ) -> Result<Option<Vec<T>>, CallError> {
+        let mut items = Vec::new();
+        let mut token: Option<String> = None;
+        for _ in 0..pages_max {
+            let call = async || page(token.as_deref()).await;
+            let read = self.call(operation, call).await?;
+            items.extend(read.items);
+            token = read.next;
+            if token.is_none() {
+                return Ok(Some(items));
+            }
+        }
+        Ok(None)
+    }
+
     /// Waits until the operation's pace allows one request.
     ///
     /// # Errors
@@ -185,9 +224,9 @@ impl<'a> Attempts<'a> {
         let mut turn = pin!(pace.turn(throttled_in_a_row));
         while self.left() > Duration::ZERO {
             let stuck = pace.stuck();
-            let check = Instant::now() + self.left().max(TOO_SHORT);
+            let check = Instant::now() + self.left().max(TRY_TIME_MIN);
             let turned = timeout_at(check.min(self.retry.deadline), &mut turn).await;
-            self.clock.add(pace.stuck().saturating_sub(stuck));
+            self.stopwatch.add(pace.stuck().saturating_sub(stuck));
             if turned.is_ok() {
                 return Ok(());
             }
@@ -228,7 +267,7 @@ impl<'a> Attempts<'a> {
 
     /// Waits for the delay. False, at once, if the time is up before that.
     pub async fn wait(&self, delay: Duration) -> bool {
-        let _counted = self.clock.start();
+        let _counted = self.stopwatch.start();
         if delay >= self.left() {
             return false;
         }
@@ -246,20 +285,20 @@ impl<'a> Attempts<'a> {
         if left.is_zero() {
             return Err(Failure::CutOff);
         }
-        let _counted = self.clock.start();
+        let _counted = self.stopwatch.start();
         let sent = Instant::now();
         self.retry.calls.set(self.retry.calls.get() + 1);
         // On the heap while it lasts: futures around a large one hold it several times over.
         let attempt = Box::pin(attempt());
         let result = timeout_at(sent + left, attempt).await;
-        let answer = match &result {
-            Err(_) => Answer::Fault,
-            Ok(Err(error)) => trouble.answer(error.kind, &self.retry.streaks),
-            Ok(Ok(_)) => Answer::Through,
+        let feedback = match &result {
+            Err(_) => Feedback::Fault,
+            Ok(Err(error)) => trouble.feedback(error.kind, &self.retry.streaks),
+            Ok(Ok(_)) => Feedback::LetThrough,
         };
         let pace = self.retry.pace(operation);
-        pace.answered(sent, answer);
-        if let (Ok(Err(error)), Answer::Throttled { .. }) = (&result, answer) {
+        pace.answered(sent, feedback);
+        if let (Ok(Err(error)), Feedback::Throttled { .. }) = (&result, feedback) {
             pace.keep(error);
         }
         result
@@ -268,7 +307,7 @@ impl<'a> Attempts<'a> {
     }
 
     async fn pause(&self, trouble: &mut Trouble, error: &CallError) -> bool {
-        let _counted = self.clock.start();
+        let _counted = self.stopwatch.start();
         let left = self.left();
         // A try at the very end of the time would be cut off: the last ones share what is left.
         let mut longest = left / 2;
@@ -277,7 +316,7 @@ impl<'a> Attempts<'a> {
             ErrorKind::Throttled => {}
             ErrorKind::Transient => {
                 trouble.faults += 1;
-                if trouble.faults >= FAULTS {
+                if trouble.faults >= FAULTS_MAX {
                     return false;
                 }
             }
@@ -285,14 +324,14 @@ impl<'a> Attempts<'a> {
                 let now = Instant::now();
                 let since = self.not_yet_since.get().unwrap_or(now);
                 self.not_yet_since.set(Some(since));
-                let bound = NOT_YET.saturating_sub(now - since);
+                let bound = NOT_YET_TIMEOUT.saturating_sub(now - since);
                 if bound.is_zero() {
                     return false;
                 }
                 longest = longest.min(bound);
             }
         }
-        if left < TOO_SHORT {
+        if left < TRY_TIME_MIN {
             return false;
         }
         let delay = trouble.backoff.next().unwrap_or_default();
@@ -304,8 +343,10 @@ impl<'a> Attempts<'a> {
     fn left(&self) -> Duration {
         let now = Instant::now();
         let left = self.retry.deadline.saturating_duration_since(now);
-        let Some(limit) = self.limit else { return left };
-        left.min(limit.saturating_sub(self.clock.spent(now)))
+        let Some(budget) = self.budget else {
+            return left;
+        };
+        left.min(budget.saturating_sub(self.stopwatch.spent(now)))
     }
 
     fn take_trouble(&self, operation: &'static str) -> Trouble {
@@ -345,20 +386,20 @@ impl Default for Trouble {
 }
 
 impl Trouble {
-    fn answer(&mut self, kind: ErrorKind, streaks: &Cell<u64>) -> Answer {
+    fn feedback(&mut self, kind: ErrorKind, streaks: &Cell<u64>) -> Feedback {
         if kind == ErrorKind::Transient {
-            return Answer::Fault;
+            return Feedback::Fault;
         }
         if kind != ErrorKind::Throttled {
             self.throttled = 0;
-            return Answer::Through;
+            return Feedback::LetThrough;
         }
         if self.throttled == 0 {
             streaks.set(streaks.get() + 1);
             self.streak = streaks.get();
         }
         self.throttled += 1;
-        Answer::Throttled {
+        Feedback::Throttled {
             caller: self.streak,
             in_a_row: self.throttled,
         }
@@ -367,13 +408,13 @@ impl Trouble {
 
 /// Counts time in which at least one thing is under way.
 #[derive(Debug)]
-struct Clock {
+struct Stopwatch {
     under_way: Cell<u32>,
     since: Cell<Instant>,
     spent: Cell<Duration>,
 }
 
-impl Clock {
+impl Stopwatch {
     fn new(now: Instant) -> Self {
         Self {
             under_way: Cell::new(0),
@@ -405,14 +446,16 @@ impl Clock {
     }
 }
 
-struct Counted<'a>(&'a Clock);
+struct Counted<'a>(&'a Stopwatch);
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        let clock = self.0;
-        clock.under_way.set(clock.under_way.get().saturating_sub(1));
-        if clock.under_way.get() == 0 {
-            clock.add(Instant::now() - clock.since.get());
+        let stopwatch = self.0;
+        stopwatch
+            .under_way
+            .set(stopwatch.under_way.get().saturating_sub(1));
+        if stopwatch.under_way.get() == 0 {
+            stopwatch.add(Instant::now() - stopwatch.since.get());
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use ami_warden_core::{
     AllowedGrantees, Guardrails, OrganizationArn, Policy, PolicyError, PolicyFault, Rule,
-    StoredParameter, StoredValue,
+    StoredValue,
 };
 use chrono::{DateTime, Utc};
 use tokio::{sync::Mutex, time::Instant};
@@ -179,7 +179,9 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
         let stored = if path.is_empty() {
             Vec::new()
         } else {
-            self.read_below(path, attempts)
+            let page = async |token: Option<&str>| self.parameters.below(path, token).await;
+            attempts
+                .pages("GetParametersByPath", page)
                 .await
                 .map_err(|error| unreadable(path, &error))?
         };
@@ -199,28 +201,6 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
             unused,
             newest_change,
         })
-    }
-
-    /// All pages; each is tried again by itself, so a fault on one costs that one only.
-    async fn read_below(
-        &self,
-        path: &str,
-        attempts: &Attempts<'_>,
-    ) -> Result<Vec<StoredParameter>, CallError> {
-        let mut stored = Vec::new();
-        let mut next: Option<String> = None;
-        loop {
-            let page = attempts
-                .call("GetParametersByPath", async || {
-                    self.parameters.below(path, next.as_deref()).await
-                })
-                .await?;
-            stored.extend(page.items);
-            if page.next.is_none() {
-                return Ok(stored);
-            }
-            next = page.next;
-        }
     }
 
     /// The list of the parameter and its last change; `None` if the settings name no parameter.
@@ -272,7 +252,7 @@ mod tests {
     use futures_util::future::join_all;
     use tokio::time::{advance, sleep};
 
-    use ami_warden_core::parse_rules;
+    use ami_warden_core::{StoredParameter, parse_rules};
 
     use super::*;
     use crate::act::{ports::Page, retry::Retry};

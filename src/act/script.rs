@@ -26,7 +26,7 @@ const CALLS_MAX: usize = 5000;
 
 /// What EC2 holds.
 #[derive(Debug, Default)]
-pub(crate) struct State {
+pub(crate) struct Ec2State {
     pub(crate) images: BTreeMap<ImageId, Described>,
     /// The launch permissions of every image.
     pub(crate) launch: LaunchPermissions,
@@ -41,7 +41,7 @@ pub(crate) struct State {
     pub(crate) calls: Vec<String>,
 }
 
-impl State {
+impl Ec2State {
     pub(crate) fn put(&mut self, image: Image) {
         let id = image.id;
         self.images.insert(id, Described::Image(Box::new(image)));
@@ -87,12 +87,12 @@ impl State {
     }
 }
 
-type Hook<'a> = dyn FnMut(&str, &mut State) -> Result<Duration, CallError> + 'a;
+type Hook<'a> = dyn FnMut(&str, &mut Ec2State) -> Result<Duration, CallError> + 'a;
 
 /// EC2 with a hook that sees each call before it is carried out: it may change the state, and says
 /// how long the call takes, or with what error it ends.
 pub(crate) struct Script<'a> {
-    pub(crate) state: RefCell<State>,
+    pub(crate) state: RefCell<Ec2State>,
     hook: RefCell<Box<Hook<'a>>>,
 }
 
@@ -104,7 +104,7 @@ impl fmt::Debug for Script<'_> {
 
 impl<'a> Script<'a> {
     pub(crate) fn new(
-        hook: impl FnMut(&str, &mut State) -> Result<Duration, CallError> + 'a,
+        hook: impl FnMut(&str, &mut Ec2State) -> Result<Duration, CallError> + 'a,
     ) -> Self {
         Self {
             state: RefCell::default(),

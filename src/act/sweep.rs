@@ -51,14 +51,8 @@ pub struct Lister<'a, E> {
     retry: &'a Retry,
     kinds: Vec<Which>,
     after: Option<ImageId>,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Begin,
-    Parts(VecDeque<Vec<String>>),
-    Done,
+    /// The patterns of the parts that are left; `None` before the first listing.
+    parts: Option<VecDeque<Vec<String>>>,
 }
 
 /// The images that can have directives: all of them, as where there are rules, else those with a
@@ -94,7 +88,7 @@ impl<'a, E: Ec2> Lister<'a, E> {
             retry,
             kinds,
             after,
-            state: State::Begin,
+            parts: None,
         }
     }
 
@@ -116,7 +110,7 @@ impl<'a, E: Ec2> Lister<'a, E> {
 
     /// The next part; `None` at the end.
     async fn next(&mut self) -> Result<Option<Listed>, CallError> {
-        if matches!(self.state, State::Begin) {
+        if self.parts.is_none() {
             // A link of a chain belongs to a large estate; only a small one fits into a page.
             let pages_max = if self.after.is_some() {
                 1
@@ -124,15 +118,12 @@ impl<'a, E: Ec2> Lister<'a, E> {
                 WHOLE_PAGES_MAX
             };
             if let Some(listed) = self.list(&[], pages_max).await? {
-                self.state = State::Done;
+                self.parts = Some(VecDeque::new());
                 return Ok(Some(listed));
             }
-            self.state = State::Parts(parts(self.after));
+            self.parts = Some(parts(self.after));
         }
-        let State::Parts(parts) = &mut self.state else {
-            return Ok(None);
-        };
-        let Some(patterns) = parts.pop_front() else {
+        let Some(patterns) = self.parts.as_mut().and_then(VecDeque::pop_front) else {
             return Ok(None);
         };
         self.list(&patterns, usize::MAX).await
@@ -165,36 +156,27 @@ impl<'a, E: Ec2> Lister<'a, E> {
     }
 
     async fn pages(&self, listing: Listing, pages_max: usize) -> Result<Option<Listed>, CallError> {
-        let mut listed = Listed::default();
-        let mut token: Option<String> = None;
         let size = Cell::new(PAGE_SIZE_MAX);
-        for _ in 0..pages_max {
-            let call = async || {
-                let page = self
-                    .ec2
-                    .image_ids(&listing, size.get(), token.as_deref())
-                    .await;
-                if let Err(error) = &page
-                    && matches!(error.code.as_ref(), "Timeout" | "UnreadableAnswer")
-                {
-                    size.set((size.get() / 2).max(PAGE_SIZE_MIN));
-                }
-                page
-            };
-            // Each page is tried again by itself.
-            let page = self.retry.attempts().call("DescribeImages", call).await?;
-            for id in page.items {
-                match id {
-                    Some(id) => listed.ids.push(id),
-                    None => listed.unreadable += 1,
-                }
+        let page = async |token: Option<&str>| {
+            let page = self.ec2.image_ids(&listing, size.get(), token).await;
+            if let Err(error) = &page
+                && (error.is_timeout() || error.is_unreadable())
+            {
+                size.set((size.get() / 2).max(PAGE_SIZE_MIN));
             }
-            token = page.next;
-            if token.is_none() {
-                return Ok(Some(listed));
-            }
-        }
-        Ok(None)
+            page
+        };
+        let attempts = self.retry.attempts();
+        let pages = attempts.pages_up_to(pages_max, "DescribeImages", page);
+        let Some(ids) = pages.await? else {
+            return Ok(None);
+        };
+        let all = ids.len();
+        let ids: Vec<ImageId> = ids.into_iter().flatten().collect();
+        Ok(Some(Listed {
+            unreadable: all - ids.len(),
+            ids,
+        }))
     }
 }
 
@@ -204,25 +186,19 @@ impl<'a, E: Ec2> Lister<'a, E> {
 /// with 8 digits, are few and stand together.
 fn parts(after: Option<ImageId>) -> VecDeque<Vec<String>> {
     const DIGITS: &str = "0123456789abcdef";
-    let begins = |digit: char| format!("ami-0{digit}");
     let after = after.map(|id| id.to_string()).unwrap_or_default();
-    let mut parts: VecDeque<Vec<String>> = DIGITS
-        .chars()
-        .map(begins)
-        .filter(|prefix| {
-            after
-                .get(..prefix.len())
-                .is_none_or(|after| after <= prefix.as_str())
-        })
-        .map(|prefix| vec![format!("{prefix}*")])
-        .collect();
-    parts.push_back(
-        DIGITS
-            .chars()
-            .skip(1)
-            .map(|digit| format!("ami-{digit}*"))
-            .collect(),
-    );
+    let mut parts = VecDeque::new();
+    for digit in DIGITS.chars() {
+        let prefix = format!("ami-0{digit}");
+        let lies_before = after
+            .get(..prefix.len())
+            .is_some_and(|after| after > prefix.as_str());
+        if !lies_before {
+            parts.push_back(vec![format!("{prefix}*")]);
+        }
+    }
+    let older = DIGITS.chars().skip(1);
+    parts.push_back(older.map(|digit| format!("ami-{digit}*")).collect());
     parts
 }
 

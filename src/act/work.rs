@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use ami_warden_core::{
     Attribute, Change, Direction, Directives, Ec2Refusal, Ground, Hold, Image, ImageId,
-    LaunchPermissionChange, LaunchPermissions, Refusal,
+    LaunchPermissionChange, LaunchPermissions, PolicyError, Refusal,
 };
 
 use tokio::time::Instant;
@@ -36,8 +36,8 @@ pub(super) struct Work<'a> {
     pub(super) obeyed: Option<Directives>,
     /// The last change of launch permissions that EC2 took in this pass.
     pub(super) permitted: Option<LaunchPermissionChange>,
-    /// The error that the work goes on after.
-    pub(super) trouble: Option<CallError>,
+    /// The last error that the work went on after, until a write succeeds.
+    pub(super) earlier_error: Option<CallError>,
     /// Changes whose answer was lost: they may have been carried out.
     unsure: Vec<Change>,
     /// Changes that EC2 rejected in this invocation: they are not sent again.
@@ -50,12 +50,21 @@ pub(super) struct Work<'a> {
     pub(super) promised_until: Option<Instant>,
 }
 
-/// The launch permissions after a write, and the problem with them, if there is one.
-pub(super) struct Aftermath {
-    pub(super) after: LaunchPermissions,
-    /// Whether they differ from the plan.
-    pub(super) differs: bool,
-    pub(super) problem: Option<String>,
+/// The look at launch permissions after a write of them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Confirmation {
+    AsPlanned(LaunchPermissions),
+    Differs(LaunchPermissions),
+    /// A read did not succeed; with those read before it, or the planned ones.
+    Unread(LaunchPermissions, CallError),
+}
+
+impl Confirmation {
+    pub(super) fn after(&self) -> &LaunchPermissions {
+        match self {
+            Self::AsPlanned(after) | Self::Differs(after) | Self::Unread(after, _) => after,
+        }
+    }
 }
 
 impl<'a> Work<'a> {
@@ -67,7 +76,7 @@ impl<'a> Work<'a> {
             written_by: None,
             obeyed: None,
             permitted: None,
-            trouble: None,
+            earlier_error: None,
             unsure: Vec::new(),
             rejected: Vec::new(),
             slot: None,
@@ -95,7 +104,11 @@ impl<'a> Work<'a> {
                 continue;
             }
             taken_out = true;
-            kept.extend(without_additions(&change).filter(|removals| !self.is_rejected(removals)));
+            if let Some(removals) = without_additions(&change)
+                && !self.is_rejected(&removals)
+            {
+                kept.push(removals);
+            }
         }
         (kept, taken_out)
     }
@@ -103,7 +116,7 @@ impl<'a> Work<'a> {
     /// Records a change that EC2 took. A second write of the same, after a read that did not show
     /// the first yet, is not a second change, unless another one was made against it in between.
     pub(super) fn done(&mut self, change: Change) {
-        self.trouble = None;
+        self.earlier_error = None;
         let read_back = match &change {
             Change::LaunchPermission(change) => {
                 self.permitted = Some(change.clone());
@@ -176,31 +189,40 @@ impl<'a> Work<'a> {
         rejections
     }
 
-    /// Records the look at the launch permissions after the last change of them.
-    pub(super) fn confirm(&mut self, seen: Option<&Aftermath>, same_wish: bool) {
-        let Some(seen) = seen else { return };
-        let last =
-            self.record
-                .changes
-                .iter_mut()
-                .rev()
-                .find_map(|change| match &mut change.effect {
-                    Effect::Done {
-                        read_back: Some(read_back),
-                    } => Some(read_back),
-                    _ => None,
-                });
-        let Some(last) = last else { return };
-        last.after.clone_from(&seen.after);
-        last.confirmed = seen.problem.is_none() && same_wish;
-        if let Some(problem) = &seen.problem {
-            let problem = problem.trim_end_matches('.');
-            self.note(format!(
-                "The launch permissions were changed and not confirmed: {problem}."
-            ));
-        } else if !same_wish {
-            self.note("The wish changed while the launch permissions were written.");
+    /// Compares launch permissions that were read after an earlier write with the plan of that
+    /// write.
+    pub(super) fn compare(&self, launch: &LaunchPermissions) -> Confirmation {
+        for record in self.record.changes.iter().rev() {
+            if let Change::LaunchPermission(change) = &record.change {
+                if change.after != *launch {
+                    return Confirmation::Differs(launch.clone());
+                }
+                break;
+            }
         }
+        Confirmation::AsPlanned(launch.clone())
+    }
+
+    /// Records the look at the launch permissions after the last change of them.
+    pub(super) fn confirm(&mut self, seen: &Confirmation, same_wish: bool) {
+        let Some(last) = self.record.last_read_back() else {
+            return;
+        };
+        last.after.clone_from(seen.after());
+        last.confirmed = same_wish && matches!(seen, Confirmation::AsPlanned(_));
+        let problem = match seen {
+            Confirmation::AsPlanned(_) => {
+                if !same_wish {
+                    self.note("The wish changed while the launch permissions were written.");
+                }
+                return;
+            }
+            Confirmation::Differs(_) => "EC2 does not show them as planned",
+            Confirmation::Unread(_, error) => &error.to_string(),
+        };
+        self.note(format!(
+            "The launch permissions were changed and not confirmed: {problem}."
+        ));
     }
 
     pub(super) fn fail(&mut self, error: CallError, directives: &Directives) {
@@ -231,10 +253,10 @@ impl<'a> Work<'a> {
     pub(super) fn finish(self, dry_run: bool) -> (ImageRecord, Option<Rc<Rulebook>>) {
         let mut record = self.record;
         // A try that the end of the time cuts off says less than the error before it.
-        if let (Some(error), Some(trouble)) = (&record.error, self.trouble)
-            && *error == CallError::timeout(error.operation)
+        if let (Some(error), Some(earlier)) = (&record.error, self.earlier_error)
+            && error.is_cut_off()
         {
-            record.error = Some(trouble);
+            record.error = Some(earlier);
         }
         let fixed = matches!(record.outcome, Outcome::Skipped | Outcome::Deferred);
         if !fixed || record.error.is_some() || !record.changes.is_empty() {
@@ -385,8 +407,10 @@ pub(super) fn too_slow(operation: &'static str, seconds: u64, times: usize) -> C
     }
 }
 
-/// The error of a policy that broke after the image was written.
-pub(super) fn policy_broke(error: &ami_warden_core::PolicyError) -> CallError {
+/// The error of a policy that broke after the image was written. A call's error, although no call
+/// failed where the policy cannot be parsed: answers and logs tell of an image's error by the
+/// operation, code and message of a call, and this operation is the one that read the policy.
+pub(super) fn policy_broke(error: &PolicyError) -> CallError {
     CallError {
         operation: "GetParametersByPath",
         code: "InvalidPolicy".into(),

@@ -290,7 +290,7 @@ async fn images_that_are_read_are_begun_and_records_told_as_far_as_there_is_room
         assert_eq!(begin_some(crowd, &mut shift), [id(900)]);
         assert_eq!(
             (shift.working.len(), shift.begun.len(), shift.ready.len()),
-            (MOVING_MIN, MOVING_MIN, 30 - MOVING_MIN)
+            (ACTIVE_IMAGES_MIN, ACTIVE_IMAGES_MIN, 30 - ACTIVE_IMAGES_MIN)
         );
         advance(Duration::from_secs(10)).await;
         let mut shift = shift_of(&ids);
@@ -355,7 +355,9 @@ async fn a_shift_is_done_when_nothing_is_left_in_any_part_of_it() {
 async fn an_image_that_hangs_leaves_its_place_to_another() {
     let mut shift = shift_of(&[]);
     let now = Instant::now();
-    shift.begun.extend((1..MOVING_MIN).map(|n| (id(n), now)));
+    shift
+        .begun
+        .extend((1..ACTIVE_IMAGES_MIN).map(|n| (id(n), now)));
     assert!(shift.has_room());
     shift.begun.insert(id(0), now);
     assert!(!shift.has_room());
@@ -373,7 +375,7 @@ async fn an_image_that_hangs_leaves_its_place_to_another() {
 #[tokio::test(start_paused = true)]
 async fn no_more_than_four_hundred_images_are_at_work_even_if_they_hang() {
     let shift = shift_of(&[]);
-    for _ in 1..AT_WORK_MAX {
+    for _ in 1..IMAGES_AT_WORK_MAX {
         let pending = std::future::pending();
         shift.working.push(Box::pin(pending));
     }
@@ -399,7 +401,7 @@ async fn the_size_of_a_batch_follows_the_time_that_its_images_wait() {
     for (size, waited, others, expected) in [
         (200, 3001, 0, 100),
         (200, 3001, 5, 100),
-        (15, 3001, 0, BATCH_MIN),
+        (15, 3001, 0, BATCH_SIZE_MIN),
         (100, 3000, 0, 100),
         (100, 2000, 0, 100),
         (100, 1000, 0, 100),
@@ -433,7 +435,7 @@ async fn the_typical_time_follows_the_finished_images_but_for_those_that_hang() 
 
 #[tokio::test(start_paused = true)]
 async fn every_fourth_finished_image_makes_room_for_one_more_or_takes_it_where_all_take_long() {
-    for (moving, typical, finished, expected) in [
+    for (active, typical, finished, expected) in [
         (24, 0, 3, 24),
         (24, 0, 4, 25),
         (24, 0, 5, 24),
@@ -444,11 +446,11 @@ async fn every_fourth_finished_image_makes_room_for_one_more_or_takes_it_where_a
         (24, 4000, 4, 24),
     ] {
         let mut shift = shift_of(&[]);
-        shift.moving_max = moving;
+        shift.active_max = active;
         shift.typical = Duration::from_millis(typical);
         shift.finished = finished;
         shift.learn(Duration::from_millis(typical));
-        assert_eq!(shift.moving_max, expected, "{moving} {typical} {finished}");
+        assert_eq!(shift.active_max, expected, "{active} {typical} {finished}");
     }
 }
 
@@ -465,7 +467,10 @@ async fn a_finished_image_is_told_and_counted_and_the_first_error_stays() {
     }
     assert_eq!(told, ids(4));
     assert!(shift.begun.is_empty() && shift.typical >= Duration::from_millis(10));
-    assert_eq!((shift.finished, shift.moving_max), (4, MOVING_MIN + 1));
+    assert_eq!(
+        (shift.finished, shift.active_max),
+        (4, ACTIVE_IMAGES_MIN + 1)
+    );
     for parameter in ["first", "second"] {
         let error = PolicyError {
             parameter: parameter.into(),

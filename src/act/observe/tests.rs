@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::act::{
     record::Outcome,
-    script::{Script, State as Ec2State, error, since},
+    script::{Ec2State, Script, error, since},
 };
 
 const NOW: Duration = Duration::ZERO;

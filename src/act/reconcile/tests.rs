@@ -14,7 +14,7 @@ use crate::act::{
     record::{ReadBack, SkipReason},
     retry::Retry,
     rulebook::{RuleSource, RulebookSettings},
-    script::{NoKeys, POLICY_PATH, Script, State as Ec2State, Store, error, since},
+    script::{Ec2State, NoKeys, POLICY_PATH, Script, Store, error, since},
 };
 
 const A: &str = "222233334444";
@@ -517,7 +517,7 @@ async fn nobody_is_let_in_after_a_write_that_failed_and_removals_go_on() {
         let seen = record(&ec2, REAL).await;
         assert_eq!(writes(&ec2), [format!("launch + -{B}")], "{code}");
         assert_eq!(seen.outcome, outcome, "{code}");
-        assert!(seen.notes.contains(&NOBODY_LET_IN.to_owned()));
+        assert!(seen.notes.contains(&NOBODY_LET_IN_NOTE.to_owned()));
         assert_eq!(ec2.state.borrow().count("description"), 1, "{code}");
         let refused = outcome == Outcome::Applied;
         assert_eq!(

@@ -148,10 +148,10 @@ fn a_rejected_way_to_the_public_is_a_new_ground_unless_its_code_is_known() {
 fn a_change_that_ec2_took_twice_is_one_change() {
     with_attempts(|attempts| {
         let mut work = work(attempts);
-        work.trouble = Some(refused("InvalidParameterValue"));
+        work.earlier_error = Some(refused("InvalidParameterValue"));
         let change = launch_change(A, B, "", false);
         work.done(description("d"));
-        assert_eq!((&work.trouble, &work.permitted), (&None, &None));
+        assert_eq!((&work.earlier_error, &work.permitted), (&None, &None));
         work.done(Change::LaunchPermission(change.clone()));
         work.done(Change::LaunchPermission(change.clone()));
         work.done(description("other"));
@@ -265,26 +265,33 @@ fn the_effect_of_a_change_shows_where_ec2_keeps_it() {
 
 #[test]
 fn launch_permissions_are_confirmed_only_as_planned_and_under_the_same_wish() {
-    let problem = "The launch permissions were changed and not confirmed: denied.";
+    let problem = "The launch permissions were changed and not confirmed: DescribeImageAttribute \
+                   failed with UnauthorizedOperation: no.";
+    let not_as_planned = "The launch permissions were changed and not confirmed: EC2 does not \
+                          show them as planned.";
     let other_wish = "The wish changed while the launch permissions were written.";
-    for (trouble, same_wish, confirmed, notes) in [
-        (None, true, true, vec![]),
-        (None, false, false, vec![other_wish]),
-        (Some("denied."), true, false, vec![problem]),
-        (Some("denied"), false, false, vec![problem]),
+    let denied = CallError {
+        operation: "DescribeImageAttribute",
+        code: "UnauthorizedOperation".into(),
+        message: "no".into(),
+        kind: ErrorKind::Denied,
+    };
+    let as_planned = Confirmation::AsPlanned(grantees(C));
+    let differs = Confirmation::Differs(grantees(C));
+    let unread = Confirmation::Unread(grantees(C), denied);
+    for (seen, same_wish, confirmed, notes) in [
+        (&as_planned, true, true, vec![]),
+        (&as_planned, false, false, vec![other_wish]),
+        (&differs, true, false, vec![not_as_planned]),
+        (&unread, true, false, vec![problem]),
+        (&unread, false, false, vec![problem]),
     ] {
         with_attempts(|attempts| {
             let mut work = work(attempts);
             work.done(launch("", A, ""));
             work.done(launch(A, B, ""));
             work.done(description("d"));
-            let seen = Aftermath {
-                after: grantees(C),
-                differs: false,
-                problem: trouble.map(Into::into),
-            };
-            work.confirm(None, same_wish);
-            work.confirm(Some(&seen), same_wish);
+            work.confirm(seen, same_wish);
             let read_back: Vec<_> = work
                 .record
                 .changes
@@ -359,7 +366,9 @@ fn a_timeout_says_less_than_the_error_before_it() {
     let timeout = CallError::timeout("CreateTags");
     let throttled = CallError::answered("CreateTags", "RequestLimitExceeded", 503, "slow down");
     let denied = CallError::answered("CreateTags", "UnauthorizedOperation", 403, "no");
+    let slow = too_slow("CreateTags", 5, 10);
     for (error, trouble, told) in [
+        (Some(&slow), Some(&throttled), Some(&slow)),
         (Some(&timeout), Some(&throttled), Some(&throttled)),
         (Some(&timeout), None, Some(&timeout)),
         (Some(&denied), Some(&throttled), Some(&denied)),
@@ -368,7 +377,7 @@ fn a_timeout_says_less_than_the_error_before_it() {
         with_attempts(|attempts| {
             let mut work = work(attempts);
             work.record.error = error.cloned();
-            work.trouble = trouble.cloned();
+            work.earlier_error = trouble.cloned();
             let (record, _) = work.finish(false);
             assert_eq!(record.error.as_ref(), told);
         });

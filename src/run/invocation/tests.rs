@@ -5,14 +5,14 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    act::script::{NoKeys, POLICY_PATH, Script, State, Store, error},
+    act::script::{Ec2State, NoKeys, POLICY_PATH, Script, Store, error},
     tell::{captured::Captured, log::LogSettings},
 };
 
 const NOW: Duration = Duration::ZERO;
 
 /// Every call succeeds at once.
-fn at_once(_: &str, _: &mut State) -> Result<Duration, CallError> {
+fn at_once(_: &str, _: &mut Ec2State) -> Result<Duration, CallError> {
     Ok(NOW)
 }
 
@@ -257,7 +257,7 @@ async fn chain(
 }
 
 /// Each write takes 0.9 seconds.
-fn slowly(call: &str, _: &mut State) -> Result<Duration, CallError> {
+fn slowly(call: &str, _: &mut Ec2State) -> Result<Duration, CallError> {
     let is_write = call.starts_with("description");
     Ok(Duration::from_millis(if is_write { 900 } else { 0 }))
 }
