@@ -18,7 +18,7 @@ fn device(flag: Option<bool>) -> Image {
     image().device("/dev/sda", Some("snap-1"), flag)
 }
 
-/// The facts_needed, as `(snapshots, block public access)`.
+/// The `facts_needed`, as `(snapshots, block public access)`.
 fn asked(world: &World, wish: &Directives, guardrails: &Guardrails) -> (bool, bool) {
     let FactsNeeded {
         snapshots,
