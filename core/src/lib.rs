@@ -29,6 +29,7 @@
 //! let observed = Observed {
 //!     image: &image,
 //!     launch_permissions: &LaunchPermissions::from(["all".parse()?]),
+//!     removed_before: &LaunchPermissions::new(),
 //!     copy_permissions: &Default::default(),
 //!     facts: &ShareFacts::default(),
 //! };

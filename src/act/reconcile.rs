@@ -186,7 +186,8 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                 return Ok(self.explained(record, image, &directives, None));
             }
         };
-        let plan = self.plan(image, &permissions, &facts, &directives, &rulebook);
+        let none = LaunchPermissions::new();
+        let plan = self.plan(image, &permissions, &facts, &directives, &rulebook, &none);
         let mut record = ImageRecord::new(image.id, Outcome::Unchanged);
         for change in plan.changes {
             record.changes.push(ChangeRecord {
@@ -255,11 +256,13 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         facts: &ShareFacts,
         directives: &Directives,
         rulebook: &Rulebook,
+        removed_before: &LaunchPermissions,
     ) -> Plan {
         let none = LaunchPermissions::new();
         let observed = Observed {
             image,
             launch_permissions: permissions.launch.as_ref().unwrap_or(&none),
+            removed_before,
             copy_permissions: &permissions.copy,
             facts,
         };
@@ -424,7 +427,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         let permissions = self
             .read_permissions(&reader, early_facts.as_mut(), basis, work)
             .await?;
-        let removing = self.removals(basis, &permissions);
+        let removing = self.removals(basis, &permissions, work);
         let waits = !work.removals_sent && !removing.is_empty();
         let facts = async {
             early_facts.as_mut().await;
@@ -481,7 +484,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             if let Some(half) = half_read(launch_read.as_ref(), copy_read.as_ref())
                 && !work.removals_sent
             {
-                removing = self.removals(basis, &half);
+                removing = self.removals(basis, &half, work);
                 patience.as_mut().reset(Instant::now() + FACTS_WAIT_MAX);
             }
         }
@@ -498,7 +501,12 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         })
     }
 
-    fn removals(&self, basis: &Basis<'_>, permissions: &Permissions) -> Vec<Change> {
+    fn removals(
+        &self,
+        basis: &Basis<'_>,
+        permissions: &Permissions,
+        work: &Work<'_>,
+    ) -> Vec<Change> {
         if self.manner.dry_run {
             return Vec::new();
         }
@@ -506,6 +514,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         let observed = Observed {
             image: &basis.fresh.image,
             launch_permissions: permissions.launch.as_ref().unwrap_or(&none),
+            removed_before: &work.removed(),
             copy_permissions: &permissions.copy,
             facts: &ShareFacts::default(),
         };
@@ -532,7 +541,15 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                 work.confirm(&work.compare(launch), obeyed == *directives);
             }
         }
-        let plan = self.plan(&fresh.image, permissions, facts, directives, rulebook);
+        let removed = work.removed();
+        let plan = self.plan(
+            &fresh.image,
+            permissions,
+            facts,
+            directives,
+            rulebook,
+            &removed,
+        );
         work.forget_withdrawn(&plan.changes);
         work.record.notes.retain(|note| note != NOBODY_LET_IN_NOTE);
         work.record.refusals = plan.refusals;

@@ -165,6 +165,17 @@ impl<'a> Work<'a> {
         self.rejected.push((change, refusal));
     }
 
+    /// The grantees that this run removed from the image.
+    pub(super) fn removed(&self) -> LaunchPermissions {
+        let mut removed = LaunchPermissions::new();
+        for made in &self.record.changes {
+            if let Change::LaunchPermission(change) = &made.change {
+                removed.extend(change.remove.iter().cloned());
+            }
+        }
+        removed
+    }
+
     fn is_rejected(&self, change: &Change) -> bool {
         self.rejected.iter().any(|(rejected, _)| rejected == change)
     }

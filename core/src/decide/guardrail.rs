@@ -85,19 +85,19 @@ impl Guardrails {
         grounds
     }
 
-    /// The ground against this many removals of launch permissions.
+    /// The ground against these removals of launch permissions, after those that were made before.
     pub(super) fn against_removals(
         &self,
-        image: &Image,
+        observed: &Observed<'_>,
         removed: &LaunchPermissions,
     ) -> Option<Ground> {
         let limit = self.max_removals?;
-        let count = removed.len();
-        if count <= limit {
+        let count = observed.removed_before.union(removed).count();
+        if removed.is_empty() || count <= limit {
             return None;
         }
         Some(Ground::TooManyRemovals {
-            image: image.id,
+            image: observed.image.id,
             count,
             limit,
         })

@@ -7,14 +7,14 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike,
 use crate::model::image::Image;
 
 /// A value of the directive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DeprecateAt {
     /// `-`: EC2 is never to deprecate the image.
     Never,
     /// A date or a time.
     At(DateTime<Utc>),
-    /// So many days after the image's creation.
-    DaysAfterCreation(u32),
+    /// So many days after the image's creation: digits, as many as the author wrote.
+    DaysAfterCreation(String),
 }
 
 /// When EC2 is to deprecate the image.
@@ -42,13 +42,13 @@ pub(crate) enum DeprecateAtError {
     )]
     NoCreationDate {
         /// The days after creation that were asked for.
-        days: u32,
+        days: String,
         /// The creation date in EC2's text.
         date: String,
     },
     /// The days lead out of the calendar.
     #[error("\"{0}d\" is too far ahead: EC2 takes times of the next 10 years")]
-    TooManyDays(u32),
+    TooManyDays(String),
 }
 
 impl FromStr for DeprecateAt {
@@ -63,8 +63,7 @@ impl FromStr for DeprecateAt {
             if days.is_empty() || !days.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(error());
             }
-            // More digits than fit are as many days too far.
-            return Ok(Self::DaysAfterCreation(days.parse().unwrap_or(u32::MAX)));
+            return Ok(Self::DaysAfterCreation(days.to_owned()));
         }
         // chrono takes shorter fields ("2027-6-3") and signs ("-027-06-30") too, this grammar does
         // not.
@@ -103,13 +102,15 @@ impl DeprecateAt {
             Self::Never => Ok(DeprecationWish::Never),
             Self::At(time) => Ok(DeprecationWish::At(to_the_minute(time))),
             Self::DaysAfterCreation(days) => {
-                let created = image
-                    .created()
-                    .ok_or_else(|| DeprecateAtError::NoCreationDate {
-                        days,
-                        date: image.creation_date.clone().unwrap_or_default(),
-                    })?;
-                match created.checked_add_signed(TimeDelta::days(days.into())) {
+                let Some(created) = image.created() else {
+                    let date = image.creation_date.clone().unwrap_or_default();
+                    return Err(DeprecateAtError::NoCreationDate { days, date });
+                };
+                let time = match days.parse::<u32>() {
+                    Ok(days) => created.checked_add_signed(TimeDelta::days(days.into())),
+                    Err(_) => None,
+                };
+                match time {
                     Some(time) => Ok(DeprecationWish::At(to_the_minute(time))),
                     None => Err(DeprecateAtError::TooManyDays(days)),
                 }
@@ -200,9 +201,10 @@ mod tests {
         ));
         image.creation_date = Some("2026-01-01T10:20:29.000Z".into());
         for days in ["4000000000d", "99999999999999999999d"] {
-            assert!(
-                matches!(resolve(days, &image), Err(DeprecateAtError::TooManyDays(_))),
-                "{days}"
+            let digits = days.trim_end_matches('d').to_owned();
+            assert_eq!(
+                resolve(days, &image),
+                Err(DeprecateAtError::TooManyDays(digits))
             );
         }
     }

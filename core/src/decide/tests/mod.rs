@@ -106,6 +106,7 @@ fn deprecate(image: &Image, value: &str) -> Directives {
 struct World {
     image: Image,
     launch: LaunchPermissions,
+    removed_before: LaunchPermissions,
     copy: BTreeMap<String, CopyPermissions>,
     facts: ShareFacts,
 }
@@ -121,6 +122,7 @@ impl World {
         Self {
             image,
             launch,
+            removed_before: LaunchPermissions::new(),
             copy,
             facts: facts(&[]),
         }
@@ -146,6 +148,7 @@ impl World {
         Observed {
             image: &self.image,
             launch_permissions: &self.launch,
+            removed_before: &self.removed_before,
             copy_permissions: &self.copy,
             facts: &self.facts,
         }
