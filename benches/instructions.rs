@@ -143,6 +143,7 @@ fn decide(rounds: u64) {
         let observed = Observed {
             image,
             launch_permissions: &permissions,
+            removed_before: &LaunchPermissions::new(),
             copy_permissions: &copy_permissions,
             facts: &facts,
         };
