@@ -17,7 +17,6 @@ pub struct CallError {
     pub kind: ErrorKind,
 }
 
-/// The consequence of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// Too many calls: try again, more slowly.
@@ -223,6 +222,27 @@ mod tests {
             ("SomethingNew", 403, ErrorKind::Refused),
         ] {
             assert_eq!(ErrorKind::from_answer(code, status), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_late_an_unreadable_and_another_answer_are_told_apart() {
+        let timeout = CallError::timeout("CreateTags");
+        let slower = CallError {
+            message: "slower".into(),
+            ..timeout.clone()
+        };
+        let unreadable = CallError::unreadable("CreateTags", "no id".into());
+        let other = CallError::answered("CreateTags", "InternalError", 500, "");
+        for (error, is_timeout, is_cut_off, is_unreadable) in [
+            (timeout, true, true, false),
+            (slower, true, false, false),
+            (unreadable, false, false, true),
+            (other, false, false, false),
+        ] {
+            assert_eq!(error.is_timeout(), is_timeout, "{error}");
+            assert_eq!(error.is_cut_off(), is_cut_off, "{error}");
+            assert_eq!(error.is_unreadable(), is_unreadable, "{error}");
         }
     }
 

@@ -71,7 +71,6 @@ const BATCHES_AT_ONCE_MAX: usize = 2;
 #[derive(Debug)]
 pub struct Crowd<'a, E, P> {
     pub observer: Observer<'a, E>,
-    /// The tries of the invocation.
     pub retry: &'a Retry,
     /// Read again with every batch.
     pub rulebooks: &'a Rulebooks<'a, P>,
@@ -112,6 +111,7 @@ type ReconcileFuture<'b> =
 type RefreshFuture<'b> = Pin<Box<dyn Future<Output = Result<(), PolicyError>> + 'b>>;
 
 /// The images of one call of [`Crowd::work_on`].
+#[derive(Default)]
 struct Shift<'b> {
     /// Ids of batches that were not read yet.
     rest: VecDeque<ImageId>,
@@ -282,21 +282,9 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
 impl Shift<'_> {
     fn new() -> Self {
         Self {
-            rest: VecDeque::new(),
-            is_whole: false,
-            taken: None,
-            reading: SelectAll::new(),
-            waiting: BTreeMap::new(),
-            ready: VecDeque::new(),
-            working: FuturesUnordered::new(),
-            begun: BTreeMap::new(),
-            refreshing: FuturesUnordered::new(),
             active_max: ACTIVE_IMAGES_MIN,
-            finished: 0,
-            typical: Duration::ZERO,
             batch_size: FILTER_VALUES_MAX,
-            any_begun: false,
-            error: None,
+            ..Self::default()
         }
     }
 

@@ -25,7 +25,7 @@ use super::{
 const BLOCK_PUBLIC_ACCESS_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// The snapshots of one image that are asked about at the same time.
-const READS_AT_ONCE: usize = 32;
+const READS_AT_ONCE_MAX: usize = 32;
 
 /// How long one key may be looked at. A key that takes longer is unknown, which refuses nothing.
 const KEY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -95,7 +95,7 @@ impl<'a, E: Ec2, K: Keys> FactReader<'a, E, K> {
         let snapshots: Vec<String> = image.snapshots().into_iter().map(str::to_owned).collect();
         let mut reads = stream::iter(snapshots)
             .map(read)
-            .buffer_unordered(READS_AT_ONCE);
+            .buffer_unordered(READS_AT_ONCE_MAX);
         let mut permissions = BTreeMap::new();
         let mut first_asked_at = Instant::now();
         while let Some((asked_at, snapshot, accounts)) = reads.try_next().await? {

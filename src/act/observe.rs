@@ -7,6 +7,7 @@ use std::{
 };
 
 use ami_warden_core::{Image, ImageId, ImageState, Promised, TagPromise};
+use backon::ExponentialBackoff;
 use futures_util::{Stream, stream};
 use tokio::time::Instant;
 
@@ -57,7 +58,6 @@ pub enum Seen {
 }
 
 impl Seen {
-    /// The id of the image.
     #[must_use]
     pub fn id(&self) -> ImageId {
         match self {
@@ -81,7 +81,6 @@ pub struct TagScope<'a> {
 #[derive(Debug)]
 pub struct Observer<'a, E> {
     pub ec2: &'a E,
-    /// The tries of the invocation.
     pub retry: &'a Retry,
     /// The tags that count for a promise.
     pub scope: TagScope<'a>,
@@ -112,12 +111,12 @@ impl<'a, E: Ec2> Observer<'a, E> {
         ids: &[ImageId],
         promised: &'a Promised,
     ) -> impl Stream<Item = Seen> + use<'a, E> {
-        let timeout = timeout_of(promised);
+        let timeout = visibility_timeout(promised);
         let waiting = Waiting {
             ids: ids.to_vec(),
             promised,
             until: Instant::now() + timeout,
-            backoff: Box::new(Retry::backoff()),
+            backoff: Retry::backoff(),
             ready: VecDeque::new(),
             early: BTreeMap::new(),
         };
@@ -148,7 +147,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
         }
         let seen = Seen::Image(fresh.clone());
         match self.early(&seen, promised) {
-            None => Some(Instant::now() + timeout_of(promised)),
+            None => Some(Instant::now() + visibility_timeout(promised)),
             Some(_) => None,
         }
     }
@@ -230,12 +229,8 @@ impl<'a, E: Ec2> Observer<'a, E> {
     }
 
     fn holds(&self, promise: &TagPromise, image: &Image) -> bool {
-        let TagScope {
-            prefix,
-            any_tag,
-            status_tag,
-        } = self.scope;
-        promise.holds(&image.tags, prefix, any_tag, status_tag)
+        let scope = &self.scope;
+        promise.holds(&image.tags, scope.prefix, scope.any_tag, scope.status_tag)
     }
 
     /// Reads the images together; in parts if EC2 does not answer for all of them, so that one
@@ -254,13 +249,13 @@ impl<'a, E: Ec2> Observer<'a, E> {
             let mut answered = false;
             for part in std::mem::take(&mut parts) {
                 match self.read(part, &self.retry.attempts_for(timeout)).await {
-                    Ok(images) if images.may_be_nameless(part) => {
+                    Ok(found) if found.may_be_nameless(part) => {
                         answered = true;
                         parts.extend(part.chunks(part.len().div_ceil(2)));
                     }
-                    Ok(images) => {
+                    Ok(mut found) => {
                         answered = true;
-                        seen.extend(sort_out(part, images));
+                        seen.extend(part.iter().map(|id| (*id, found.take(*id))));
                     }
                     Err(error) => broken.push((part, error)),
                 }
@@ -320,7 +315,7 @@ impl<'a, E: Ec2> Observer<'a, E> {
 }
 
 /// How long EC2's reads may lag behind this promise.
-fn timeout_of(promised: &Promised) -> Duration {
+fn visibility_timeout(promised: &Promised) -> Duration {
     match promised {
         Promised::Tags(_) => TAGS_VISIBILITY_TIMEOUT,
         _ => STATE_VISIBILITY_TIMEOUT,
@@ -331,7 +326,7 @@ struct Waiting<'a> {
     ids: Vec<ImageId>,
     promised: &'a Promised,
     until: Instant,
-    backoff: Box<dyn Iterator<Item = Duration>>,
+    backoff: ExponentialBackoff,
     ready: VecDeque<Seen>,
     /// The images that the last look did not show as promised.
     early: BTreeMap<ImageId, Early>,
@@ -359,24 +354,15 @@ impl Found {
     }
 
     fn take(&mut self, id: ImageId) -> Seen {
-        read_described(id, self.images.remove(&id), self.read_at)
-    }
-}
-
-fn sort_out(ids: &[ImageId], mut found: Found) -> Vec<(ImageId, Seen)> {
-    let mut seen = Vec::with_capacity(ids.len());
-    for id in ids {
-        seen.push((*id, found.take(*id)));
-    }
-    seen
-}
-
-fn read_described(id: ImageId, described: Option<Described>, read_at: Instant) -> Seen {
-    match described {
-        Some(Described::Image(image)) => Seen::Image(Fresh { image, read_at }),
-        Some(Described::Unreadable(_, problem)) => unreadable(id, &problem),
-        Some(Described::Nameless) => unreadable(id, "EC2's answer holds no ImageId"),
-        None => Seen::Record(Box::new(ImageRecord::skipped(id, SkipReason::NotFound))),
+        match self.images.remove(&id) {
+            Some(Described::Image(image)) => Seen::Image(Fresh {
+                image,
+                read_at: self.read_at,
+            }),
+            Some(Described::Unreadable(_, problem)) => unreadable(id, &problem),
+            Some(Described::Nameless) => unreadable(id, "EC2's answer holds no ImageId"),
+            None => Seen::Record(Box::new(ImageRecord::skipped(id, SkipReason::NotFound))),
+        }
     }
 }
 
@@ -421,17 +407,13 @@ fn too_early(id: ImageId, seen: Seen, early: Early) -> Seen {
              that lasts, look at the image",
         ),
     };
-    let (code, message) = (code.into(), message.into());
-    let kind = ErrorKind::NotYet;
-    failed(
-        id,
-        CallError {
-            operation: "DescribeImages",
-            code,
-            message,
-            kind,
-        },
-    )
+    let error = CallError {
+        operation: "DescribeImages",
+        code: code.into(),
+        message: message.into(),
+        kind: ErrorKind::NotYet,
+    };
+    failed(id, error)
 }
 
 #[cfg(test)]

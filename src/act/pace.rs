@@ -29,7 +29,6 @@ pub(super) struct Pace {
     waiting: Cell<u32>,
     /// Those of them that the operation has not refused again and again.
     hopeful: Cell<u32>,
-    /// When the queue began.
     queue_began: Cell<Instant>,
     learned: RefCell<Learned>,
     /// The last throttled answer.
@@ -98,9 +97,9 @@ impl Pace {
         loop {
             let room = self.learned.borrow_mut().take(Instant::now());
             match room {
-                Room::Now => return,
-                Room::At(next) => sleep_until(next).await,
-                Room::AfterAnswer => {
+                SendTime::Now => return,
+                SendTime::At(next) => sleep_until(next).await,
+                SendTime::AfterAnswer => {
                     if timeout(Self::ANSWER_WAIT_MAX, self.answered.notified())
                         .await
                         .is_err()
@@ -182,9 +181,9 @@ impl Drop for Queued<'_> {
     }
 }
 
-/// Room for one more request.
+/// When one more request may go out.
 #[derive(Debug, Clone, Copy)]
-enum Room {
+enum SendTime {
     Now,
     At(Instant),
     AfterAnswer,
@@ -239,7 +238,7 @@ impl Learned {
         }
     }
 
-    fn take(&mut self, now: Instant) -> Room {
+    fn take(&mut self, now: Instant) -> SendTime {
         if self
             .limit
             .as_ref()
@@ -252,10 +251,10 @@ impl Learned {
             return limit.take(now);
         }
         if self.room < 1.0 {
-            return Room::AfterAnswer;
+            return SendTime::AfterAnswer;
         }
         self.room -= 1.0;
-        Room::Now
+        SendTime::Now
     }
 
     fn forget_unanswered(&mut self) {
@@ -420,8 +419,8 @@ impl Limit {
     const SLOWDOWN_FACTOR_MIN: f64 = 0.3;
     /// CUBIC's β: the first rate, as a part of what was let through.
     const DECREASE_FACTOR: f64 = 0.8;
-    /// The plateau (CUBIC's W_max), as a part of what was let through, which is seen a little too
-    /// high: a bucket is not empty at once.
+    /// The plateau (CUBIC's `W_max`), as a part of what was let through, which is seen a little
+    /// too high: a bucket is not empty at once.
     const PLATEAU_FACTOR: f64 = 0.93;
     /// The factor that one decision lowers the plateau of a held limit by at most: less may be let
     /// through for a moment only.
@@ -474,15 +473,15 @@ impl Limit {
         self.plateau * (1.0 + Self::CUBIC_C * (time - until_plateau).powi(3))
     }
 
-    fn take(&mut self, now: Instant) -> Room {
+    fn take(&mut self, now: Instant) -> SendTime {
         if self.next > now {
-            return Room::At(self.next);
+            return SendTime::At(self.next);
         }
         let from = self
             .next
             .max(now.checked_sub(Self::TIMER_DELAY_MAX).unwrap_or(now));
         self.next = from + Duration::from_secs_f64(1.0 / self.rate(now));
-        Room::Now
+        SendTime::Now
     }
 }
 
@@ -1177,7 +1176,7 @@ mod tests {
         learned.take(now + Duration::from_secs(20));
         assert!(learned.limit.is_some());
         let room = learned.take(now + Duration::from_millis(20_001));
-        assert!(matches!(room, Room::Now), "{room:?}");
+        assert!(matches!(room, SendTime::Now), "{room:?}");
         assert!(learned.limit.is_none());
         assert_eq!((learned.window, learned.room), (16.0, 15.0));
     }
@@ -1357,10 +1356,13 @@ mod tests {
             limit.trust = Trust::Bounded;
             limit.next = now;
             let early = limit.take(now - seconds(0.001));
-            assert!(matches!(early, Room::At(next) if next == now), "{early:?}");
+            assert!(
+                matches!(early, SendTime::At(next) if next == now),
+                "{early:?}"
+            );
             let sent = now + seconds(late);
             let rate = limit.rate(sent);
-            assert!(matches!(limit.take(sent), Room::Now));
+            assert!(matches!(limit.take(sent), SendTime::Now));
             assert_eq!(limit.next, now + seconds(from) + seconds(1.0 / rate));
         }
     }

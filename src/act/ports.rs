@@ -138,7 +138,6 @@ pub trait UsageReports {
 pub struct UsageReport {
     pub id: String,
     pub image: ImageId,
-    /// How far it is.
     pub state: ReportState,
     /// When it was asked for.
     pub created: Option<DateTime<Utc>>,
@@ -184,7 +183,6 @@ pub enum Described {
 /// The images that a sweep lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    /// Which of your images.
     pub which: Which,
     /// Patterns of ids, `*` as wildcard; none for all ids.
     pub id_patterns: Vec<String>,

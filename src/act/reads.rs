@@ -4,7 +4,7 @@ use std::{cell::Cell, collections::BTreeMap};
 
 use ami_warden_core::{
     CopyPermissions, Directives, FactsNeeded, Guardrails, Image, ImageId, LaunchPermissions,
-    ShareFacts, facts_needed, keys_needed,
+    Observed, ShareFacts, facts_needed, keys_needed,
 };
 use tokio::time::Instant;
 
@@ -22,6 +22,9 @@ pub(super) struct Permissions {
     pub(super) read_at: Instant,
 }
 
+/// The launch permissions of a plan that is not about them.
+static NOBODY: LaunchPermissions = LaunchPermissions::new();
+
 /// Who may launch an image, and when EC2 was asked.
 pub(super) type ReadLaunch = (Option<LaunchPermissions>, Instant);
 
@@ -34,6 +37,22 @@ impl Permissions {
             launch,
             copy,
             read_at: first.min(second),
+        }
+    }
+
+    /// Everything that a plan of the image rests on.
+    pub(super) fn observed<'a>(
+        &'a self,
+        image: &'a Image,
+        removed_before: &'a LaunchPermissions,
+        facts: &'a ShareFacts,
+    ) -> Observed<'a> {
+        Observed {
+            image,
+            launch_permissions: self.launch.as_ref().unwrap_or(&NOBODY),
+            removed_before,
+            copy_permissions: &self.copy,
+            facts,
         }
     }
 }
@@ -95,37 +114,30 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
         self.facts.copy_permissions(self.image, self.attempts).await
     }
 
-    /// The facts that are needed.
+    /// Adds the facts that are needed to those that are known.
     pub(super) async fn facts(
         &self,
         needs: FactsNeeded,
         mut facts: ShareFacts,
     ) -> Result<ShareFacts, CallError> {
-        let snapshots = async {
-            if !needs.snapshots {
-                return Ok(None);
+        let ShareFacts {
+            snapshots,
+            block_public_access,
+            ..
+        } = &mut facts;
+        let read_snapshots = async {
+            if needs.snapshots {
+                *snapshots = self.facts.snapshots(self.image, self.attempts).await?;
             }
-            self.facts
-                .snapshots(self.image, self.attempts)
-                .await
-                .map(Some)
+            Ok(())
         };
-        let state = async {
-            if !needs.block_public_access {
-                return Ok(None);
+        let read_block_public_access = async {
+            if needs.block_public_access {
+                *block_public_access = self.facts.block_public_access(self.attempts).await?;
             }
-            self.facts
-                .block_public_access(self.attempts)
-                .await
-                .map(Some)
+            Ok(())
         };
-        let (snapshots, state) = tokio::try_join!(snapshots, state)?;
-        if let Some(snapshots) = snapshots {
-            facts.snapshots = snapshots;
-        }
-        if let Some(state) = state {
-            facts.block_public_access = state;
-        }
+        tokio::try_join!(read_snapshots, read_block_public_access)?;
         Ok(facts)
     }
 
@@ -144,16 +156,9 @@ impl<E: Ec2, K: Keys> ImageReader<'_, E, K> {
             block_public_access: all.block_public_access && !early.block_public_access,
         };
         let mut facts = self.facts(late, facts).await?;
-        let none = LaunchPermissions::new();
-        let now = launch.unwrap_or(&none);
-        let keys = keys_needed(
-            image,
-            directives,
-            guardrails,
-            now,
-            &permissions.copy,
-            &facts,
-        );
+        let launch = launch.unwrap_or(&NOBODY);
+        let copy = &permissions.copy;
+        let keys = keys_needed(image, directives, guardrails, launch, copy, &facts);
         for arn in keys {
             let key = self.facts.key(&arn).await;
             facts.keys.insert(arn, key);

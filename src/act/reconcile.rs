@@ -9,21 +9,16 @@
 //!   again, up to [`ROUNDS_MAX`] times.
 //! * Removals do not wait for facts that only additions need.
 
-use std::{
-    collections::BTreeMap,
-    pin::{Pin, pin},
-    rc::Rc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, future::ready, pin::pin, rc::Rc, time::Duration};
 
 use ami_warden_core::{
     Attribute, Change, DirectiveTags, Directives, Grantee, Hold, Image, ImageState,
-    LaunchPermissionChange, LaunchPermissions, Observed, OrganizationArn, Plan, PolicyError,
-    Promised, Refusal, Request, ShareFacts, WishContext, plan, plan_removals,
+    LaunchPermissionChange, LaunchPermissions, OrganizationArn, PolicyError, Promised, Refusal,
+    Request, ShareFacts, WishContext, plan, plan_removals,
 };
 use chrono::{DateTime, Utc};
-use futures_util::future::{FusedFuture, MaybeDone, maybe_done};
-use tokio::time::{Instant, sleep, timeout};
+use futures_util::future::{Either, select};
+use tokio::time::{Instant, timeout};
 
 use super::{
     call_error::{CallError, ErrorKind},
@@ -65,9 +60,8 @@ const NOBODY_LET_IN_NOTE: &str =
 pub struct ImageSettings<'a> {
     /// Your organization, which completes short forms.
     pub organization: Option<&'a OrganizationArn>,
-    /// The partition of the images.
+    /// `aws`, `aws-cn`, `aws-us-gov`, …
     pub partition: &'a str,
-    /// The prefix of directive tags.
     pub tag_prefix: &'a str,
     /// The key of the tag that carries an image's refusals.
     pub status_tag: Option<&'a str>,
@@ -91,7 +85,6 @@ pub struct Reconciler<'a, E, K, P> {
     pub ec2: &'a E,
     pub observer: Observer<'a, E>,
     pub facts: &'a FactReader<'a, E, K>,
-    /// Reads policy and allow-list.
     pub rulebooks: &'a Rulebooks<'a, P>,
     pub settings: ImageSettings<'a>,
     pub manner: Manner,
@@ -134,6 +127,7 @@ struct Basis<'a> {
     wish: Wish<'a>,
     directives: &'a Directives,
     rulebook: &'a Rc<Rulebook>,
+    removed_before: &'a LaunchPermissions,
 }
 
 /// The end of one pass over an image.
@@ -186,8 +180,9 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                 return Ok(self.explained(record, image, &directives, None));
             }
         };
-        let none = LaunchPermissions::new();
-        let plan = self.plan(image, &permissions, &facts, &directives, &rulebook, &none);
+        let nobody = LaunchPermissions::new();
+        let observed = permissions.observed(image, &nobody, &facts);
+        let plan = plan(&observed, &directives, &rulebook.guardrails, (self.clock)());
         let mut record = ImageRecord::new(image.id, Outcome::Unchanged);
         for change in plan.changes {
             record.changes.push(ChangeRecord {
@@ -213,17 +208,11 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                 Directives::of_request(request, image),
             ),
             Wish::Tags => {
-                let ImageSettings {
-                    organization,
-                    partition,
-                    tag_prefix,
-                    ..
-                } = self.settings;
-                let tags = DirectiveTags::read(&image.tags, tag_prefix);
+                let tags = DirectiveTags::read(&image.tags, self.settings.tag_prefix);
                 let context = WishContext {
                     policy: &rulebook.policy,
-                    organization,
-                    partition,
+                    organization: self.settings.organization,
+                    partition: self.settings.partition,
                 };
                 let directives = Directives::of(image, &tags, &context);
                 (tags, directives)
@@ -247,26 +236,6 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             guardrails,
             attempts,
         }
-    }
-
-    fn plan(
-        &self,
-        image: &Image,
-        permissions: &Permissions,
-        facts: &ShareFacts,
-        directives: &Directives,
-        rulebook: &Rulebook,
-        removed_before: &LaunchPermissions,
-    ) -> Plan {
-        let none = LaunchPermissions::new();
-        let observed = Observed {
-            image,
-            launch_permissions: permissions.launch.as_ref().unwrap_or(&none),
-            removed_before,
-            copy_permissions: &permissions.copy,
-            facts,
-        };
-        plan(&observed, directives, &rulebook.guardrails, (self.clock)())
     }
 
     fn explained(
@@ -361,6 +330,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                 wish,
                 directives: &directives,
                 rulebook: &rulebook,
+                removed_before: &work.removed(),
             };
             let (pass, launch) = self.pass(&basis, &mut work).await;
             let again = match pass {
@@ -408,116 +378,108 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         }
     }
 
-    /// Reads everything that the plan needs. If facts that only additions need are slow or cannot
-    /// be read, removals go out first.
+    /// Reads everything that the plan needs. If facts that only additions need, or the permissions
+    /// of one side, are slow or cannot be read, removals go out first.
     async fn read_or_remove(
         &self,
         basis: &Basis<'_>,
         work: &mut Work<'_>,
     ) -> Result<(Permissions, ShareFacts), Pass> {
-        let Basis {
-            fresh,
-            directives,
-            rulebook,
-            ..
-        } = *basis;
-        let reader = self.reader(&fresh.image, directives, rulebook, work.attempts);
+        let reader = self.reader(
+            &basis.fresh.image,
+            basis.directives,
+            basis.rulebook,
+            work.attempts,
+        );
         let early = reader.early_needs();
-        let mut early_facts = pin!(maybe_done(reader.facts(early, ShareFacts::default())));
-        let permissions = self
-            .read_permissions(&reader, early_facts.as_mut(), basis, work)
-            .await?;
-        let removing = self.removals(basis, &permissions, work);
-        let waits = !work.removals_sent && !removing.is_empty();
-        let facts = async {
-            early_facts.as_mut().await;
-            match early_facts.take_output() {
-                Some(facts) => reader.rest(&permissions, early, facts?).await,
-                None => {
-                    reader
-                        .rest(&permissions, early, ShareFacts::default())
-                        .await
+        let sides = pin!(self.read_sides(&reader, basis, !work.removals_sent));
+        let early_facts = pin!(reader.facts(early, ShareFacts::default()));
+        let (sides, early_facts) = match select(sides, early_facts).await {
+            Either::Left((sides, under_way)) => (sides, Either::Left(under_way)),
+            Either::Right((facts, sides)) => (sides.await, Either::Right(ready(facts))),
+        };
+        let permissions = match sides {
+            (Some(Ok(launch)), Some(Ok(copy))) => Permissions::of(launch, copy),
+            (launch, copy) => {
+                if let Some(half) = half_read(launch.as_ref(), copy.as_ref())
+                    && !work.removals_sent
+                {
+                    let removing = self.removals(basis, &half);
+                    self.remove_first(removing, basis, &half, work).await?;
                 }
+                let error = launch.and_then(Result::err).or(copy.and_then(Result::err));
+                return Err(self.read_anew(error, work).await);
             }
         };
-        let facts = if waits {
-            timeout(FACTS_WAIT_MAX, facts).await.ok()
-        } else {
-            Some(facts.await)
-        };
-        let failure = match facts {
+        let removing = self.removals(basis, &permissions);
+        let removals_wait = !work.removals_sent && !removing.is_empty();
+        let rest = async { reader.rest(&permissions, early, early_facts.await?).await };
+        let error = match wait_for(rest, removals_wait).await {
             Some(Ok(facts)) => return Ok((permissions, facts)),
-            Some(Err(error)) if !waits => return Err(self.after_error(error, work).await),
             Some(Err(error)) => Some(error),
             None => None,
         };
-        work.removals_sent = true;
-        self.write_all(removing, basis, &permissions, work).await?;
-        Err(match failure {
-            Some(error) => self.after_error(error, work).await,
-            None => Pass::Again,
-        })
+        if removals_wait {
+            self.remove_first(removing, basis, &permissions, work)
+                .await?;
+        }
+        Err(self.read_anew(error, work).await)
     }
 
-    /// Reads who may launch and who may copy the image, while `meanwhile` goes on. What takes access
-    /// away on one side does not wait long for the other one.
-    async fn read_permissions<F: Future>(
+    /// Reads who may launch the image and who may copy it. If one side shows removals, the other
+    /// one is `None` when it takes longer than they wait.
+    async fn read_sides(
         &self,
         reader: &ImageReader<'_, E, K>,
-        mut meanwhile: Pin<&mut MaybeDone<F>>,
         basis: &Basis<'_>,
-        work: &mut Work<'_>,
-    ) -> Result<Permissions, Pass> {
-        let mut launch = pin!(reader.launch_permissions());
-        let mut copy = pin!(reader.copy_permissions());
-        let (mut launch_read, mut copy_read) = (None, None);
-        let mut removing = Vec::new();
-        let mut patience = pin!(sleep(FACTS_WAIT_MAX));
-        while launch_read.is_none() || copy_read.is_none() {
-            tokio::select! {
-                biased;
-                read = &mut launch, if launch_read.is_none() => launch_read = Some(read),
-                read = &mut copy, if copy_read.is_none() => copy_read = Some(read),
-                () = meanwhile.as_mut(), if !meanwhile.is_terminated() => continue,
-                () = patience.as_mut(), if !removing.is_empty() => break,
+        may_remove: bool,
+    ) -> (
+        Option<Result<ReadLaunch, CallError>>,
+        Option<Result<ReadCopy, CallError>>,
+    ) {
+        let removals_wait = |half: Option<Permissions>| {
+            may_remove && half.is_some_and(|half| !self.removals(basis, &half).is_empty())
+        };
+        let launch = pin!(reader.launch_permissions());
+        let copy = pin!(reader.copy_permissions());
+        match select(launch, copy).await {
+            Either::Left((launch, copy)) => {
+                let removals_wait = removals_wait(half_read(Some(&launch), None));
+                (Some(launch), wait_for(copy, removals_wait).await)
             }
-            if let Some(half) = half_read(launch_read.as_ref(), copy_read.as_ref())
-                && !work.removals_sent
-            {
-                removing = self.removals(basis, &half, work);
-                patience.as_mut().reset(Instant::now() + FACTS_WAIT_MAX);
+            Either::Right((copy, launch)) => {
+                let removals_wait = removals_wait(half_read(None, Some(&copy)));
+                (wait_for(launch, removals_wait).await, Some(copy))
             }
         }
-        if let (Some(Ok(launch)), Some(Ok(copy))) = (&launch_read, &copy_read) {
-            return Ok(Permissions::of(launch.clone(), copy.clone()));
-        }
-        if let Some(half) = half_read(launch_read.as_ref(), copy_read.as_ref()) {
-            work.removals_sent |= !removing.is_empty();
-            self.write_all(removing, basis, &half, work).await?;
-        }
-        Err(match (launch_read, copy_read) {
-            (Some(Err(error)), _) | (_, Some(Err(error))) => self.after_error(error, work).await,
-            _ => Pass::Again,
-        })
     }
 
-    fn removals(
+    /// Sends removals ahead of everything else.
+    async fn remove_first(
         &self,
+        removing: Vec<Change>,
         basis: &Basis<'_>,
         permissions: &Permissions,
-        work: &Work<'_>,
-    ) -> Vec<Change> {
+        work: &mut Work<'_>,
+    ) -> Result<(), Pass> {
+        work.removals_sent = !removing.is_empty();
+        self.write_all(removing, basis, permissions, work).await
+    }
+
+    /// Has the image read anew, after this error of a read if there was one.
+    async fn read_anew(&self, error: Option<CallError>, work: &mut Work<'_>) -> Pass {
+        match error {
+            Some(error) => self.after_error(error, work).await,
+            None => Pass::Again,
+        }
+    }
+
+    fn removals(&self, basis: &Basis<'_>, permissions: &Permissions) -> Vec<Change> {
         if self.manner.dry_run {
             return Vec::new();
         }
-        let none = LaunchPermissions::new();
-        let observed = Observed {
-            image: &basis.fresh.image,
-            launch_permissions: permissions.launch.as_ref().unwrap_or(&none),
-            removed_before: &work.removed(),
-            copy_permissions: &permissions.copy,
-            facts: &ShareFacts::default(),
-        };
+        let facts = ShareFacts::default();
+        let observed = permissions.observed(&basis.fresh.image, basis.removed_before, &facts);
         plan_removals(&observed, basis.directives, &basis.rulebook.guardrails).changes
     }
 
@@ -536,20 +498,12 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         } = *basis;
         // This image was read after the last write, if there was one: that is the look after it.
         work.settle_unsure(&fresh.image, permissions);
-        if let Some(obeyed) = work.obeyed.take() {
-            if let Some(launch) = &permissions.launch {
-                work.confirm(&work.compare(launch), obeyed == *directives);
-            }
+        if let (Some(obeyed), Some(launch)) = (work.obeyed.take(), &permissions.launch) {
+            work.confirm(&work.compare(launch), obeyed == *directives);
         }
-        let removed = work.removed();
-        let plan = self.plan(
-            &fresh.image,
-            permissions,
-            facts,
-            directives,
-            rulebook,
-            &removed,
-        );
+        let removed_before = work.removed();
+        let observed = permissions.observed(&fresh.image, &removed_before, facts);
+        let plan = plan(&observed, directives, &rulebook.guardrails, (self.clock)());
         work.forget_withdrawn(&plan.changes);
         work.record.notes.retain(|note| note != NOBODY_LET_IN_NOTE);
         work.record.refusals = plan.refusals;
@@ -671,27 +625,27 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         Ok(())
     }
 
-    /// Gives the removals of a change that EC2 rejects. Asks again while the image is not ready.
+    /// Asks about one change, again while the image is not ready. Gives the removals of a change
+    /// that EC2 rejects.
     async fn ask_once(&self, change: Change, work: &mut Work<'_>) -> Result<Option<Change>, Pass> {
-        let operation = change.operation();
         let id = work.id;
         let permitted = loop {
             let call = async || self.ec2.change(id, &change, true).await;
-            let Err(error) = work.attempts.call(operation, call).await else {
-                break true;
-            };
-            let error = match error.kind {
-                ErrorKind::Refused => {
+            let error = match work.attempts.call(change.operation(), call).await {
+                Ok(()) => break true,
+                Err(error) if error.kind == ErrorKind::Refused => {
                     let removals = without_additions(&change);
                     work.reject(change, &error);
                     return Ok(removals);
                 }
-                ErrorKind::NotYet => match self.after_error(error, work).await {
-                    Pass::Again => continue,
-                    Pass::Failed(error) => error,
-                    pass => return Err(pass),
-                },
-                _ => error,
+                Err(error) if error.kind == ErrorKind::NotYet => {
+                    match self.after_error(error, work).await {
+                        Pass::Again => continue,
+                        Pass::Failed(error) => error,
+                        pass => return Err(pass),
+                    }
+                }
+                Err(error) => error,
             };
             work.record.error.get_or_insert(error);
             break false;
@@ -920,6 +874,15 @@ fn half_read(
             Some(Permissions::of((None, copy.1), copy.clone()))
         }
         _ => None,
+    }
+}
+
+/// The answer of a read; `None` if removals wait for it and it takes longer than they do.
+async fn wait_for<T>(read: impl Future<Output = T>, removals_wait: bool) -> Option<T> {
+    if removals_wait {
+        timeout(FACTS_WAIT_MAX, read).await.ok()
+    } else {
+        Some(read.await)
     }
 }
 

@@ -49,7 +49,6 @@ impl Outcome {
     }
 }
 
-/// Why an image was skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SkipReason {
     /// No tag and no rule says anything about it.
@@ -79,7 +78,6 @@ impl SkipReason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeRecord {
     pub change: Change,
-    /// How far it went.
     pub effect: Effect,
 }
 
@@ -109,14 +107,12 @@ pub struct ReadBack {
     pub confirmed: bool,
 }
 
-/// The record of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageRecord {
     pub id: ImageId,
     /// Its name, if it was read.
     pub name: Option<String>,
     pub outcome: Outcome,
-    /// Why it was skipped.
     pub skipped: Option<SkipReason>,
     /// The call that did not succeed.
     pub error: Option<CallError>,

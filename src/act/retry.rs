@@ -49,7 +49,6 @@ impl Retry {
         }
     }
 
-    /// When the time is up.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline
@@ -62,8 +61,14 @@ impl Retry {
     }
 
     /// Delays with jitter that double from 100 ms to 5 s.
-    pub fn backoff() -> impl Iterator<Item = Duration> {
-        delays()
+    #[must_use]
+    pub fn backoff() -> ExponentialBackoff {
+        ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(100))
+            .with_max_delay(Duration::from_secs(5))
+            .with_jitter()
+            .without_max_times()
+            .build()
     }
 
     /// Attempts that only the deadline limits.
@@ -100,15 +105,6 @@ impl Retry {
             .or_insert_with(|| Rc::new(Pace::new(Instant::now())));
         Rc::clone(pace)
     }
-}
-
-fn delays() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(5))
-        .with_jitter()
-        .without_max_times()
-        .build()
 }
 
 /// Makes the calls of one image, or of something else that has its own time.
@@ -163,8 +159,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// All pages of an answer. Each is tried again by itself, so a fault on one costs that one
-    /// only.
+    /// All pages of an answer. Each is tried again by itself: a fault costs one page.
     ///
     /// # Errors
     /// As [`Self::call`].
@@ -377,7 +372,7 @@ struct Trouble {
 impl Default for Trouble {
     fn default() -> Self {
         Self {
-            backoff: delays(),
+            backoff: Retry::backoff(),
             faults: 0,
             throttled: 0,
             streak: 0,

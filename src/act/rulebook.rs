@@ -17,7 +17,6 @@ use super::{call_error::CallError, ports::Parameters, retry::Attempts};
 /// The age of a rulebook at the end of its reading, however long that took.
 const NEW_RULEBOOK_AGE_MAX: Duration = Duration::from_secs(2);
 
-/// The source of the rules.
 #[derive(Debug, Clone, Copy)]
 pub enum RuleSource<'a> {
     /// No rules and no groups: a request leaves both aside.
@@ -100,11 +99,14 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
     /// Whether anything is read that could change during the invocation.
     #[must_use]
     pub fn can_change(&self) -> bool {
-        let policy = match self.rules {
-            RuleSource::Ignored => false,
-            RuleSource::Stored | RuleSource::Replaced(_) => self.settings.policy_path.is_some(),
-        };
-        policy || self.settings.allow_list_parameter.is_some()
+        self.policy_path().is_some() || self.settings.allow_list_parameter.is_some()
+    }
+
+    fn policy_path(&self) -> Option<&str> {
+        match self.rules {
+            RuleSource::Ignored => None,
+            RuleSource::Stored | RuleSource::Replaced(_) => self.settings.policy_path.as_deref(),
+        }
     }
 
     /// A rulebook that is younger than `max_age`. Many callers at once make one read; its error is
@@ -172,19 +174,16 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
     }
 
     async fn read_policy(&self, attempts: &Attempts<'_>) -> Result<ReadPolicy, PolicyError> {
-        let path = match (self.rules, &self.settings.policy_path) {
-            (RuleSource::Ignored, _) | (_, None) => "",
-            (_, Some(path)) => path.as_str(),
+        let path = self.policy_path();
+        let stored = match path {
+            None => Vec::new(),
+            Some(path) => {
+                let page = async |token: Option<&str>| self.parameters.below(path, token).await;
+                let pages = attempts.pages("GetParametersByPath", page);
+                pages.await.map_err(|error| unreadable(path, &error))?
+            }
         };
-        let stored = if path.is_empty() {
-            Vec::new()
-        } else {
-            let page = async |token: Option<&str>| self.parameters.below(path, token).await;
-            attempts
-                .pages("GetParametersByPath", page)
-                .await
-                .map_err(|error| unreadable(path, &error))?
-        };
+        let path = path.unwrap_or_default();
         let newest_change = stored
             .iter()
             .filter_map(|parameter| parameter.modified)
@@ -247,101 +246,22 @@ fn unreadable(parameter: &str, error: &CallError) -> PolicyError {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use futures_util::future::join_all;
-    use tokio::time::{advance, sleep};
+    use tokio::time::advance;
 
-    use ami_warden_core::{StoredParameter, parse_rules};
+    use ami_warden_core::parse_rules;
 
     use super::*;
-    use crate::act::{ports::Page, retry::Retry};
+    use crate::act::{retry::Retry, script::Store};
 
     const ALLOW_LIST: &str = "/security/amis";
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// A Parameter Store with two parameters a page, whose answers take a second.
-    #[derive(Default)]
-    struct Store {
-        parameters: RefCell<Vec<StoredParameter>>,
-        /// Every so many pages one fails with a fault that passes.
-        fault_every: Option<usize>,
-        requests: RefCell<Vec<String>>,
-    }
-
-    impl Store {
-        fn of(parameters: &[(&str, &str)]) -> Self {
-            let store = Self::default();
-            for (name, value) in parameters {
-                store.put(name, StoredValue::Text((*value).to_owned()));
-            }
-            store
-        }
-
-        fn put(&self, name: &str, value: StoredValue) {
-            let mut parameters = self.parameters.borrow_mut();
-            let second = i64::try_from(parameters.len()).unwrap();
-            parameters.retain(|parameter| parameter.name != name);
-            let modified = DateTime::from_timestamp(second, 0);
-            parameters.push(StoredParameter {
-                name: name.to_owned(),
-                value,
-                modified,
-            });
-        }
-
-        async fn answer(&self, request: String) -> Result<(), CallError> {
-            self.requests.borrow_mut().push(request);
-            let number = self.requests.borrow().len();
-            sleep(Duration::from_secs(1)).await;
-            match self.fault_every {
-                Some(every) if number.is_multiple_of(every) => Err(CallError::answered(
-                    "GetParametersByPath",
-                    "InternalServerError",
-                    500,
-                    "",
-                )),
-                _ => Ok(()),
-            }
-        }
-
-        fn requests(&self) -> Vec<String> {
-            self.requests.take()
-        }
-    }
-
-    impl Parameters for Store {
-        async fn below(
-            &self,
-            path: &str,
-            page: Option<&str>,
-        ) -> Result<Page<StoredParameter>, CallError> {
-            self.answer(format!("{path} {}", page.unwrap_or("first")))
-                .await?;
-            let from: usize = page.map_or(0, |page| page.parse().unwrap());
-            let all = self.parameters.borrow();
-            let below: Vec<_> = all
-                .iter()
-                .filter(|parameter| parameter.name.starts_with(path))
-                .collect();
-            let items = below
-                .iter()
-                .skip(from)
-                .take(2)
-                .map(|&parameter| parameter.clone());
-            let next = (from + 2 < below.len()).then(|| (from + 2).to_string());
-            Ok(Page {
-                items: items.collect(),
-                next,
-            })
-        }
-
-        async fn parameter(&self, name: &str) -> Result<StoredParameter, CallError> {
-            self.answer(name.to_owned()).await?;
-            let all = self.parameters.borrow();
-            let found = all.iter().find(|parameter| parameter.name == name).cloned();
-            found.ok_or_else(|| CallError::answered("GetParameter", "ParameterNotFound", 400, ""))
-        }
+    /// A Parameter Store whose answers take a second.
+    fn slow_store(parameters: &[(&str, &str)]) -> Store {
+        let store = Store::of(parameters);
+        store.takes.set(Duration::from_secs(1));
+        store
     }
 
     fn settings(policy_path: Option<&str>, allow_list: Option<&str>) -> RulebookSettings {
@@ -366,7 +286,7 @@ mod tests {
         settings: &RulebookSettings,
         rules: RuleSource<'_>,
     ) -> Result<Rc<Rulebook>, PolicyError> {
-        Rulebooks::new(store, settings, rules)
+        Rulebooks::new(&store, settings, rules)
             .fresh(MINUTE, &retry().attempts())
             .await
     }
@@ -377,10 +297,8 @@ mod tests {
     async fn a_page_that_fails_is_read_again_by_itself() {
         let names = ["a", "b", "c", "d", "e", "f", "g"].map(|name| format!("/p/groups/{name}"));
         let groups = names.each_ref().map(|name| (name.as_str(), "444455556666"));
-        let store = Store {
-            fault_every: Some(3),
-            ..Store::of(&groups)
-        };
+        let store = slow_store(&groups);
+        store.fault_every.set(3);
         let rulebook = read(&store, &settings(Some("/p"), None), RuleSource::Stored)
             .await
             .unwrap();
@@ -390,7 +308,7 @@ mod tests {
             pages,
             "the third request fails, and its page alone comes again"
         );
-        let whole = Store::of(&groups);
+        let whole = slow_store(&groups);
         let same = read(&whole, &settings(Some("/p"), None), RuleSource::Stored)
             .await
             .unwrap();
@@ -402,7 +320,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_policy_and_the_allow_list_are_read_at_the_same_time() {
-        let store = Store::of(&[("/p/rules", RULES), (ALLOW_LIST, "*"), ("/p/other", "")]);
+        let store = slow_store(&[("/p/rules", RULES), (ALLOW_LIST, "*"), ("/p/other", "")]);
         let start = Instant::now();
         let rulebook = read(&store, &both(), RuleSource::Stored).await.unwrap();
         assert_eq!(start.elapsed(), Duration::from_secs(1));
@@ -423,7 +341,7 @@ mod tests {
         let mut settings = both();
         settings.guardrails.max_removals = Some(3);
         settings.guardrails.allowed_grantees = AllowedGrantees::parse("*", None).unwrap();
-        let store = Store::of(&[(ALLOW_LIST, "444455556666")]);
+        let store = slow_store(&[(ALLOW_LIST, "444455556666")]);
         let rulebook = read(&store, &settings, RuleSource::Stored).await.unwrap();
         assert_eq!(rulebook.guardrails.max_removals, Some(3));
         let listed = AllowedGrantees::parse("444455556666", None).unwrap();
@@ -438,7 +356,7 @@ mod tests {
             ("/p/groups/a", "444455556666"),
             ("/p/x", ""),
         ];
-        let rulebook = read(&Store::of(&policy_newer), &both(), RuleSource::Stored)
+        let rulebook = read(&slow_store(&policy_newer), &both(), RuleSource::Stored)
             .await
             .unwrap();
         assert_eq!(
@@ -447,7 +365,7 @@ mod tests {
             "an unused parameter too: its change has an event"
         );
         let list_newer = [("/p/rules", "[]"), (ALLOW_LIST, "*"), ("/elsewhere", "")];
-        let rulebook = read(&Store::of(&list_newer), &both(), RuleSource::Stored)
+        let rulebook = read(&slow_store(&list_newer), &both(), RuleSource::Stored)
             .await
             .unwrap();
         assert_eq!(rulebook.newest_change, at(1));
@@ -457,7 +375,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_rulebook_is_kept_until_it_is_too_old() {
-        let store = Store::of(&[("/p/rules", "[]")]);
+        let store = &slow_store(&[("/p/rules", "[]")]);
         let (settings, retry) = (settings(Some("/p"), None), retry());
         let rulebooks = Rulebooks::new(&store, &settings, RuleSource::Stored);
         let max_age = Duration::from_secs(5);
@@ -479,7 +397,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn many_callers_at_once_make_one_read_and_share_its_answer() {
-        let store = Store::of(&[("/p/rules", RULES), (ALLOW_LIST, "*")]);
+        let store = &slow_store(&[("/p/rules", RULES), (ALLOW_LIST, "*")]);
         let (settings, retry) = (both(), retry());
         for max_age in [MINUTE, Duration::ZERO] {
             let rulebooks = Rulebooks::new(&store, &settings, RuleSource::Stored);
@@ -496,7 +414,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn many_callers_at_once_share_an_error_and_the_next_one_reads_again() {
-        let store = Store::of(&[("/p/rules", "[{}]")]);
+        let store = &slow_store(&[("/p/rules", "[{}]")]);
         let (settings, retry) = (settings(Some("/p"), None), retry());
         let rulebooks = Rulebooks::new(&store, &settings, RuleSource::Stored);
         let attempts = retry.attempts();
@@ -519,7 +437,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_gives_up_leaves_the_read_to_the_next() {
-        let store = Store::of(&[("/p/rules", RULES)]);
+        let store = &slow_store(&[("/p/rules", RULES)]);
         let (settings, retry) = (settings(Some("/p"), None), retry());
         let rulebooks = Rulebooks::new(&store, &settings, RuleSource::Stored);
         let attempts = retry.attempts();
@@ -534,7 +452,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_a_policy_and_a_parameter_nothing_is_ever_read() {
-        let store = Store::default();
+        let store = &Store::default();
         let (settings, retry) = (settings(None, None), retry());
         let rulebooks = Rulebooks::new(&store, &settings, RuleSource::Stored);
         for _ in 0..3 {
@@ -549,7 +467,7 @@ mod tests {
 
     #[test]
     fn only_what_is_read_can_change() {
-        let store = Store::default();
+        let store = &Store::default();
         let replaced = RuleSource::Replaced(&[]);
         let (path, parameter) = (Some("/p"), Some(ALLOW_LIST));
         for (source, path, parameter, can_change) in [
@@ -586,7 +504,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_reads_the_allow_list_alone() {
-        let store = Store::of(&[("/p/rules", "broken"), (ALLOW_LIST, "444455556666")]);
+        let store = slow_store(&[("/p/rules", "broken"), (ALLOW_LIST, "444455556666")]);
         let rulebook = read(&store, &both(), RuleSource::Ignored).await.unwrap();
         assert_eq!(rulebook.policy, Policy::default());
         assert_eq!(store.requests(), [ALLOW_LIST]);
@@ -595,12 +513,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn other_rules_replace_the_stored_ones_and_keep_the_groups() {
         let settings = settings(Some("/p"), None);
-        let store = Store::of(&[("/p/rules", "broken"), ("/p/groups/a", "444455556666")]);
+        let store = slow_store(&[("/p/rules", "broken"), ("/p/groups/a", "444455556666")]);
         let rules = parse_rules("rules", RULES).unwrap();
         let rulebook = read(&store, &settings, RuleSource::Replaced(&rules))
             .await
             .unwrap();
-        let stored = Store::of(&[("/p/rules", RULES), ("/p/groups/a", "444455556666")]);
+        let stored = slow_store(&[("/p/rules", RULES), ("/p/groups/a", "444455556666")]);
         let same = read(&stored, &settings, RuleSource::Stored).await.unwrap();
         assert!(rulebook.same_rules(&same));
     }
@@ -628,7 +546,7 @@ mod tests {
         assert!(text.contains("ParameterNotFound"), "{text}");
 
         for list in ["all", "@team", "4444", "o-exampleorgid"] {
-            let store = Store::of(&[(ALLOW_LIST, list)]);
+            let store = slow_store(&[(ALLOW_LIST, list)]);
             let error = read(&store, &settings, RuleSource::Stored)
                 .await
                 .unwrap_err();
@@ -642,10 +560,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_path_that_cannot_be_read_is_named() {
-        let store = Store {
-            fault_every: Some(1),
-            ..Store::default()
-        };
+        let store = Store::default();
+        store.fault_every.set(1);
         let error = read(&store, &settings(Some("/p"), None), RuleSource::Stored).await;
         let error = error.unwrap_err();
         assert_eq!(error.parameter, "/p");

@@ -11,6 +11,7 @@ use ami_warden_core::{
     Change, CopyPermissions, Grantee, Image, ImageId, Key, LaunchPermissions, SnapshotFacts,
     StoredParameter, StoredValue,
 };
+use chrono::DateTime;
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -20,6 +21,9 @@ use super::{
 
 /// The path of every policy.
 pub(crate) const POLICY_PATH: &str = "/ami-warden";
+
+/// The parameter of its rules.
+pub(crate) const RULES: &str = "/ami-warden/rules";
 
 /// A loop without end fails its test here.
 const CALLS_MAX: usize = 5000;
@@ -247,40 +251,77 @@ impl Ec2Write for Script<'_> {
     }
 }
 
-/// A Parameter Store with the parameters of a policy, or none.
+/// A Parameter Store that gives two parameters a page.
 #[derive(Debug, Default)]
 pub(crate) struct Store {
-    parameters: RefCell<BTreeMap<String, StoredValue>>,
-    /// How often the policy was read.
-    pub(crate) reads: Cell<usize>,
+    parameters: RefCell<Vec<StoredParameter>>,
+    /// How long an answer takes.
+    pub(crate) takes: Cell<Duration>,
+    /// Every so many requests one fails with a fault that passes; with 0 none does.
+    pub(crate) fault_every: Cell<usize>,
+    requests: RefCell<Vec<String>>,
 }
 
 impl Store {
-    /// Puts a parameter below the path of the policy.
-    pub(crate) fn put(&self, place: &str, value: StoredValue) {
-        let name = format!("{POLICY_PATH}/{place}");
-        self.parameters.borrow_mut().insert(name, value);
+    /// A store with these parameters, changed one second after the other.
+    pub(crate) fn of(parameters: &[(&str, &str)]) -> Self {
+        let store = Self::default();
+        for (name, value) in parameters {
+            store.put(name, StoredValue::Text((*value).to_owned()));
+        }
+        store
+    }
+
+    pub(crate) fn put(&self, name: &str, value: StoredValue) {
+        let mut parameters = self.parameters.borrow_mut();
+        let second = i64::try_from(parameters.len()).unwrap();
+        parameters.retain(|parameter| parameter.name != name);
+        let modified = DateTime::from_timestamp(second, 0);
+        parameters.push(StoredParameter {
+            name: name.to_owned(),
+            value,
+            modified,
+        });
+    }
+
+    /// The requests since the last question.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.requests.take()
+    }
+
+    async fn answer(&self, request: String) -> Result<(), CallError> {
+        self.requests.borrow_mut().push(request);
+        let number = self.requests.borrow().len();
+        sleep(self.takes.get()).await;
+        if number.is_multiple_of(self.fault_every.get()) {
+            let code = "InternalServerError";
+            return Err(CallError::answered("GetParametersByPath", code, 500, ""));
+        }
+        Ok(())
     }
 }
 
 impl Parameters for &Store {
-    async fn below(&self, path: &str, _: Option<&str>) -> Result<Page<StoredParameter>, CallError> {
-        assert_eq!(path, POLICY_PATH);
-        self.reads.set(self.reads.get() + 1);
-        let parameters = self.parameters.borrow();
-        let stored = |(name, value): (&String, &StoredValue)| StoredParameter {
-            name: name.clone(),
-            value: value.clone(),
-            modified: None,
-        };
-        Ok(Page {
-            items: parameters.iter().map(stored).collect(),
-            next: None,
-        })
+    async fn below(
+        &self,
+        path: &str,
+        page: Option<&str>,
+    ) -> Result<Page<StoredParameter>, CallError> {
+        self.answer(format!("{path} {}", page.unwrap_or("first")))
+            .await?;
+        let from: usize = page.map_or(0, |page| page.parse().unwrap());
+        let mut below = self.parameters.borrow().clone();
+        below.retain(|parameter| parameter.name.starts_with(path));
+        let next = (from + 2 < below.len()).then(|| (from + 2).to_string());
+        let items = below.into_iter().skip(from).take(2).collect();
+        Ok(Page { items, next })
     }
 
     async fn parameter(&self, name: &str) -> Result<StoredParameter, CallError> {
-        panic!("no script reads {name}")
+        self.answer(name.to_owned()).await?;
+        let all = self.parameters.borrow();
+        let found = all.iter().find(|parameter| parameter.name == name).cloned();
+        found.ok_or_else(|| CallError::answered("GetParameter", "ParameterNotFound", 400, ""))
     }
 }
 

@@ -200,8 +200,7 @@ impl<'a> Work<'a> {
         rejections
     }
 
-    /// Compares launch permissions that were read after an earlier write with the plan of that
-    /// write.
+    /// Compares launch permissions that were read after a write with the plan of that write.
     pub(super) fn compare(&self, launch: &LaunchPermissions) -> Confirmation {
         for record in self.record.changes.iter().rev() {
             if let Change::LaunchPermission(change) = &record.change {
@@ -260,7 +259,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// The record at the end.
+    /// The record at the end, and the rulebook of the last write.
     pub(super) fn finish(self, dry_run: bool) -> (ImageRecord, Option<Rc<Rulebook>>) {
         let mut record = self.record;
         // A try that the end of the time cuts off says less than the error before it.

@@ -57,7 +57,7 @@ pub(super) fn incomplete(operation: &'static str, part: &str) -> CallError {
     CallError::unreadable(operation, format!("the answer holds no {part}"))
 }
 
-/// The error and its causes, each in its own words.
+/// The error and its causes, each in its own words; without a full stop at the end.
 pub(super) fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -66,5 +66,6 @@ pub(super) fn causes(error: &dyn Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
+    text.truncate(text.trim_end_matches('.').len());
     text
 }

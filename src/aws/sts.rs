@@ -41,10 +41,7 @@ impl StsClient {
         };
         match provider.provide_credentials().await {
             Ok(_) => Ok(()),
-            Err(error) => {
-                let causes = causes(&error);
-                Err(NoCredentials(causes.trim_end_matches('.').to_owned()))
-            }
+            Err(error) => Err(NoCredentials(causes(&error))),
         }
     }
 }

@@ -1,85 +1,31 @@
 //! Tests of a crowd: who is read, who is begun, and how many at the same time.
 
-use ami_warden_core::{
-    CopyPermissions, LaunchPermissions, SnapshotFacts, StoredParameter, testing::image,
-};
-
+use ami_warden_core::testing::image;
 use tokio::time::{advance, timeout};
 
 use super::*;
 use crate::act::{
-    call_error::{CallError, ErrorKind},
+    call_error::CallError,
     observe::TagScope,
-    ports::{Described, Listing, Page},
-    record::{ImageRecord, Outcome},
+    record::{ImageRecord, Outcome, SkipReason},
     rulebook::{RuleSource, RulebookSettings},
+    script::{Script, Store},
 };
 
-/// An EC2 that takes a while to show an image.
-struct Slow(Duration);
-
-impl Ec2 for Slow {
-    async fn images(&self, _: &[ImageId], _: Option<&str>) -> Result<Page<Described>, CallError> {
-        tokio::time::sleep(self.0).await;
-        Ok(Page {
-            items: vec![Described::Image(Box::new(image()))],
-            next: None,
-        })
-    }
-
-    async fn image_ids(
-        &self,
-        _: &Listing,
-        _: i32,
-        _: Option<&str>,
-    ) -> Result<Page<Option<ImageId>>, CallError> {
-        Ok(Page::default())
-    }
-
-    async fn launch_permissions(&self, _: ImageId) -> Result<LaunchPermissions, CallError> {
-        Ok(LaunchPermissions::new())
-    }
-
-    async fn snapshots(
-        &self,
-        _: &[&str],
-        _: Option<&str>,
-    ) -> Result<Page<(String, SnapshotFacts)>, CallError> {
-        Ok(Page::default())
-    }
-
-    async fn copy_permissions(&self, _: &str) -> Result<CopyPermissions, CallError> {
-        Ok(CopyPermissions::new())
-    }
-
-    async fn block_public_access(&self) -> Result<Option<bool>, CallError> {
-        Ok(None)
-    }
+/// An EC2 that takes a while to show the image.
+fn slow_ec2(takes: Duration) -> Script<'static> {
+    Script::new(move |_, _| Ok(takes)).with(image())
 }
 
-struct NoParameters;
-
-impl Parameters for NoParameters {
-    async fn below(&self, _: &str, _: Option<&str>) -> Result<Page<StoredParameter>, CallError> {
-        Ok(Page::default())
-    }
-
-    async fn parameter(&self, _: &str) -> Result<StoredParameter, CallError> {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        Err(CallError {
-            kind: ErrorKind::Denied,
-            ..CallError::timeout("GetParameter")
-        })
-    }
-}
+type TestCrowd<'a> = Crowd<'a, Script<'static>, &'a Store>;
 
 /// A crowd over these parts that begins no image after `last_start`.
 fn crowd<'a>(
-    ec2: &'a Slow,
+    ec2: &'a Script<'static>,
     retry: &'a Retry,
-    rulebooks: &'a Rulebooks<'a, NoParameters>,
+    rulebooks: &'a Rulebooks<'a, &'a Store>,
     last_start: Instant,
-) -> Crowd<'a, Slow, NoParameters> {
+) -> TestCrowd<'a> {
     let scope = TagScope {
         prefix: "ami-warden:",
         any_tag: false,
@@ -116,10 +62,11 @@ fn shown(number: usize) -> Seen {
 }
 
 /// Runs a test with a crowd that has so much time to begin images, out of an hour.
-async fn with_crowd(time: Duration, test: impl AsyncFnOnce(&Crowd<'_, Slow, NoParameters>)) {
-    let (ec2, settings) = (Slow(Duration::from_secs(3)), RulebookSettings::default());
+async fn with_crowd(time: Duration, test: impl AsyncFnOnce(&TestCrowd<'_>)) {
+    let (ec2, store) = (slow_ec2(Duration::from_secs(3)), &Store::default());
+    let settings = RulebookSettings::default();
     let retry = Retry::until(Instant::now() + Duration::from_secs(3600));
-    let rulebooks = Rulebooks::new(&NoParameters, &settings, RuleSource::Stored);
+    let rulebooks = Rulebooks::new(&store, &settings, RuleSource::Stored);
     test(&crowd(&ec2, &retry, &rulebooks, Instant::now() + time)).await;
 }
 
@@ -168,9 +115,10 @@ async fn a_policy_that_breaks_lets_no_further_image_begin_and_those_at_work_fini
         allow_list_parameter: Some("/security/amis".into()),
         ..RulebookSettings::default()
     };
-    let ec2 = Slow(Duration::ZERO);
+    let (ec2, store) = (slow_ec2(Duration::ZERO), &Store::default());
+    store.takes.set(Duration::from_secs(1));
     let retry = Retry::until(Instant::now() + HOUR);
-    let rulebooks = Rulebooks::new(&NoParameters, &settings, RuleSource::Stored);
+    let rulebooks = Rulebooks::new(&store, &settings, RuleSource::Stored);
     let crowd = crowd(&ec2, &retry, &rulebooks, Instant::now() + HOUR);
     let slowly = async |fresh: Fresh| {
         tokio::time::sleep(Duration::from_secs(30)).await;
@@ -184,7 +132,7 @@ async fn a_policy_that_breaks_lets_no_further_image_begin_and_those_at_work_fini
     assert_eq!(result.unwrap_err().parameter, "/security/amis");
     assert_eq!(told, ids);
     // The image was not begun yet when the policy broke.
-    let ec2 = Slow(Duration::from_secs(5));
+    let ec2 = slow_ec2(Duration::from_secs(5));
     let crowd = self::crowd(&ec2, &retry, &rulebooks, Instant::now() + HOUR);
     let mut told = Vec::new();
     let mut tell = |done: Reconciled| told.push(done.record.id);
@@ -268,7 +216,7 @@ async fn two_batches_are_read_at_a_time_and_none_while_enough_images_wait_or_it_
 }
 
 /// The ids of the records that were told, and how many images were begun.
-fn begin_some(crowd: &Crowd<'_, Slow, NoParameters>, shift: &mut Shift<'_>) -> Vec<ImageId> {
+fn begin_some(crowd: &TestCrowd<'_>, shift: &mut Shift<'_>) -> Vec<ImageId> {
     let mut told = Vec::new();
     crowd.begin_some(shift, &finish_at_once, &mut |done| {
         told.push(done.record.id);
@@ -280,7 +228,7 @@ fn begin_some(crowd: &Crowd<'_, Slow, NoParameters>, shift: &mut Shift<'_>) -> V
 async fn images_that_are_read_are_begun_and_records_told_as_far_as_there_is_room_and_time() {
     with_crowd(Duration::from_secs(10), async |crowd| {
         let missing = || {
-            let record = ImageRecord::skipped(id(900), crate::act::record::SkipReason::NotFound);
+            let record = ImageRecord::skipped(id(900), SkipReason::NotFound);
             Seen::Record(Box::new(record))
         };
         let ids = [id(900)];

@@ -14,7 +14,7 @@ use crate::act::{
     record::{ReadBack, SkipReason},
     retry::Retry,
     rulebook::{RuleSource, RulebookSettings},
-    script::{Ec2State, NoKeys, POLICY_PATH, Script, Store, error, since},
+    script::{Ec2State, NoKeys, POLICY_PATH, RULES, Script, Store, error, since},
 };
 
 const A: &str = "222233334444";
@@ -312,7 +312,7 @@ async fn a_request_is_carried_out_unless_the_image_is_pending() {
 }
 
 fn break_policy(store: &Store) {
-    store.put("rules", StoredValue::Secure);
+    store.put(RULES, StoredValue::Secure);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    act::script::{Ec2State, NoKeys, POLICY_PATH, Script, Store, error},
+    act::script::{Ec2State, NoKeys, POLICY_PATH, RULES, Script, Store, error},
     tell::{captured::Captured, log::LogSettings},
 };
 
@@ -219,7 +219,7 @@ async fn a_sweep_works_on_the_estate_and_then_on_the_images_beside_it() {
     assert_eq!(answer["Summary"], json!({ "applied": 3 }));
     assert_eq!(answer.get("Continue"), None);
     assert_eq!(written(&warden.ec2), ["d1.", "d2.", "d3."]);
-    assert_eq!(store.reads.get(), 0, "there is no policy");
+    assert!(store.requests().is_empty(), "there is no policy");
 }
 
 #[tokio::test(start_paused = true)]
@@ -342,10 +342,10 @@ const POLICY: [(&str, &str); 1] = [("POLICY_PATH", POLICY_PATH)];
 async fn images_that_an_older_policy_wrote_are_looked_at_once_more() {
     for event in [look_at([1, 2]), json!({ "Sweep": {} })] {
         let store = Store::default();
-        store.put("rules", rules("old"));
+        store.put(RULES, rules("old"));
         let ec2 = Script::new(|call, _| {
             if call == "description old" {
-                store.put("rules", rules("new"));
+                store.put(RULES, rules("new"));
             }
             Ok(NOW)
         });
@@ -365,10 +365,10 @@ async fn images_that_an_older_policy_wrote_are_looked_at_once_more() {
 async fn images_that_are_to_be_looked_at_once_more_travel_where_the_time_is_up() {
     for event in [look_at([1, 2]), json!({ "Sweep": {} })] {
         let store = Store::default();
-        store.put("rules", rules("old"));
+        store.put(RULES, rules("old"));
         let ec2 = Script::new(|call, _| {
             if call == "description old" {
-                store.put("rules", rules("new"));
+                store.put(RULES, rules("new"));
             }
             let takes = if call == "description old" { 4 } else { 0 };
             Ok(Duration::from_secs(takes))
@@ -427,10 +427,10 @@ async fn one_image_follows_a_new_policy_at_once_and_several_after_all_of_them() 
         (vec![1, 2], json!([["old"], ["new"], ["old"], ["new"]])),
     ] {
         let store = Store::default();
-        store.put("rules", rules("old"));
+        store.put(RULES, rules("old"));
         let ec2 = Script::new(|call, _| {
             if call == "description old" {
-                store.put("rules", rules("new"));
+                store.put(RULES, rules("new"));
             }
             Ok(NOW)
         });
