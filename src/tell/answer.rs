@@ -415,7 +415,7 @@ mod tests {
     /// UPDATE_ANSWERS=1 cargo test --no-default-features --lib examples_of_answers
     /// ```
     ///
-    /// `deploy/tests/test_answer_schema.py` holds the schema against it.
+    /// `tests/e2e/answer_schema.rs` holds the schema against it.
     #[test]
     fn examples_of_answers_are_those_of_the_file() {
         let mut written = String::from("{\n");
