@@ -23,7 +23,7 @@ use ami_warden::{
     },
     run::{
         invocation::{Error, Warden},
-        settings::Settings,
+        settings::{self, Settings},
         time_budget::TimeBudget,
     },
     tell::{answer::Answer, log::LogSettings},
@@ -523,46 +523,21 @@ fn each<'a>(answer: &'a Value, list: &'a str) -> impl Iterator<Item = &'a Value>
         .flat_map(|list| list.as_array().unwrap())
 }
 
-fn settings(all: &mut Collection) {
+fn bad_settings(all: &mut Collection) {
     all.section("Settings: the function does not start");
+    let values: Value =
+        serde_json::from_str(include_str!("../deploy/tests/settings.json")).unwrap();
+    for setting in settings::ALL {
+        for refused in values[setting.variable]["refused"].as_array().unwrap() {
+            all.setting(&[(setting.variable, refused[0].as_str().unwrap())]);
+        }
+    }
     for (variable, value) in [
-        ("TAG_PREFIX", "aws:warden:"),
-        ("TAG_PREFIX", "ec2:SharedTag/"),
-        ("TAG_PREFIX", "warden*"),
-        ("ALLOW_PUBLIC", "yes"),
-        ("ALLOWED_GRANTEES", "all"),
-        ("ALLOWED_GRANTEES", "-all"),
-        ("ALLOWED_GRANTEES", "-*"),
-        ("ALLOWED_GRANTEES", "-"),
-        ("ALLOWED_GRANTEES", "-bob"),
-        ("ALLOWED_GRANTEES", "--444455556666"),
-        ("ALLOWED_GRANTEES", "@engineering"),
-        ("ALLOWED_GRANTEES", "4444"),
-        ("ALLOWED_GRANTEES", "bob"),
-        ("ALLOWED_GRANTEES", "o-exampleorgid"),
-        ("ALLOWED_GRANTEES_PARAMETER", "a b"),
-        ("ALLOWED_COPIERS", "all"),
-        ("ALLOWED_COPIERS", "o-exampleorgid"),
-        ("SHARED_TAGS", "ec2:SharedTag/release"),
-        ("SHARE_BACKUPS", "yes"),
-        ("MAX_FINDING_SEVERITY", "critical"),
-        ("KEY_CHECK", "on"),
-        ("ORGANIZATION_ARN", "o-exampleorgid"),
-        ("POLICY_PATH", "ami-warden"),
-        ("POLICY_PATH", "/"),
-        ("POLICY_PATH", "/a b"),
-        ("MAX_REMOVALS", "-1"),
-        ("DRY_RUN", "1"),
-        ("STATUS_TAG", "ami-warden:status"),
-        ("STATUS_TAG", "aws:status"),
-        ("STATUS_TAG", "Name"),
-        ("STATUS_TAG", "ec2:SharedTag/status"),
         ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
         ("AWS_LAMBDA_LOG_FORMAT", "XML"),
     ] {
         all.setting(&[(variable, value)]);
     }
-    all.setting(&[("SHARED_TAGS", &"k".repeat(115))]);
     all.setting(&[
         ("ALLOWED_GRANTEES", "*"),
         ("ALLOWED_GRANTEES_PARAMETER", "/security/amis"),
@@ -1142,7 +1117,7 @@ fn collect() -> String {
             .into(),
     };
     for collect in [
-        settings,
+        bad_settings,
         events,
         requests,
         policies,
