@@ -515,22 +515,19 @@ fn every_code_error_setting_metric_and_alarm_has_its_row_and_no_row_is_of_someth
 #[test]
 fn every_setting_is_a_parameter_of_the_template() {
     let template = read("template.yaml");
-    for settings::Setting {
-        variable,
-        parameter,
-        ..
-    } in settings::ALL
-    {
-        assert!(
-            template.contains(&format!("\n  {parameter}:\n")),
-            "no parameter {parameter}"
-        );
-        let passes = format!("          {variable}: !");
-        assert!(
-            template.contains(&passes),
-            "the function does not get {variable}"
-        );
+    let mut missing = Vec::new();
+    for setting in settings::ALL {
+        let (variable, parameter) = (setting.variable, setting.parameter);
+        if !template.contains(&format!("\n  {parameter}:\n")) {
+            missing.push(format!("template.yaml has no parameter {parameter}"));
+        }
+        if !template.contains(&format!("          {variable}: !")) {
+            missing.push(format!(
+                "the function of template.yaml does not get {variable}"
+            ));
+        }
     }
+    assert!(missing.is_empty(), "{missing:#?}");
 }
 
 /// The number that a terminal knows a colour of `cli/src/text.rs` by.

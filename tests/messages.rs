@@ -11,14 +11,14 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     time::Duration,
 };
 
 use ami_warden::{
     Answer, CallError, Described, Ec2, Ec2Write, InvocationError, Keys, Listing, LogSettings, Page,
-    Parameters, Settings, TimeBudget, Warden,
+    Parameters, Settings, TimeBudget, Warden, settings,
 };
 use ami_warden_core::{
     Change, CopyPermissions, DeprecationTime, EbsDevice, Grantee, Image, ImageId, ImageState, Key,
@@ -505,46 +505,20 @@ fn each<'a>(answer: &'a Value, list: &'a str) -> impl Iterator<Item = &'a Value>
         .flat_map(|list| list.as_array().unwrap())
 }
 
-fn settings(all: &mut Collection) {
+fn bad_settings(all: &mut Collection) {
     all.section("Settings: the function does not start");
+    let values = values();
+    for setting in settings::ALL {
+        for refused in values[setting.variable]["refused"].as_array().unwrap() {
+            all.setting(&[(setting.variable, refused[0].as_str().unwrap())]);
+        }
+    }
     for (variable, value) in [
-        ("TAG_PREFIX", "aws:warden:"),
-        ("TAG_PREFIX", "ec2:SharedTag/"),
-        ("TAG_PREFIX", "warden*"),
-        ("ALLOW_PUBLIC", "yes"),
-        ("ALLOWED_GRANTEES", "all"),
-        ("ALLOWED_GRANTEES", "-all"),
-        ("ALLOWED_GRANTEES", "-*"),
-        ("ALLOWED_GRANTEES", "-"),
-        ("ALLOWED_GRANTEES", "-bob"),
-        ("ALLOWED_GRANTEES", "--444455556666"),
-        ("ALLOWED_GRANTEES", "@engineering"),
-        ("ALLOWED_GRANTEES", "4444"),
-        ("ALLOWED_GRANTEES", "bob"),
-        ("ALLOWED_GRANTEES", "o-exampleorgid"),
-        ("ALLOWED_GRANTEES_PARAMETER", "a b"),
-        ("ALLOWED_COPIERS", "all"),
-        ("ALLOWED_COPIERS", "o-exampleorgid"),
-        ("SHARED_TAGS", "ec2:SharedTag/release"),
-        ("SHARE_BACKUPS", "yes"),
-        ("MAX_FINDING_SEVERITY", "critical"),
-        ("KEY_CHECK", "on"),
-        ("ORGANIZATION_ARN", "o-exampleorgid"),
-        ("POLICY_PATH", "ami-warden"),
-        ("POLICY_PATH", "/"),
-        ("POLICY_PATH", "/a b"),
-        ("MAX_REMOVALS", "-1"),
-        ("DRY_RUN", "1"),
-        ("STATUS_TAG", "ami-warden:status"),
-        ("STATUS_TAG", "aws:status"),
-        ("STATUS_TAG", "Name"),
-        ("STATUS_TAG", "ec2:SharedTag/status"),
         ("AWS_LAMBDA_LOG_LEVEL", "LOUD"),
         ("AWS_LAMBDA_LOG_FORMAT", "XML"),
     ] {
         all.setting(&[(variable, value)]);
     }
-    all.setting(&[("SHARED_TAGS", &"k".repeat(115))]);
     all.setting(&[
         ("ALLOWED_GRANTEES", "*"),
         ("ALLOWED_GRANTEES_PARAMETER", "/security/amis"),
@@ -1124,7 +1098,7 @@ fn collect() -> String {
             .into(),
     };
     for collect in [
-        settings,
+        bad_settings,
         events,
         requests,
         policies,
@@ -1150,30 +1124,88 @@ fn every_message_is_as_it_was_read_last() {
         std::fs::write(path(), &now).unwrap();
     }
     let read = std::fs::read_to_string(path()).unwrap();
-    for (line, (read, now)) in read.lines().zip(now.lines()).enumerate() {
-        let line = line + 1;
-        assert_eq!(
-            now, read,
-            "line {line} of tests/messages.txt; UPDATE_MESSAGES=1 writes it anew"
-        );
-    }
-    let lines = (now.lines().count(), read.lines().count());
-    assert_eq!(
-        lines.0, lines.1,
-        "UPDATE_MESSAGES=1 writes tests/messages.txt anew"
+    let (old, new): (BTreeSet<_>, BTreeSet<_>) = (read.lines().collect(), now.lines().collect());
+    let gone: Vec<_> = old.difference(&new).collect();
+    let come: Vec<_> = new.difference(&old).collect();
+    assert!(
+        now == read,
+        "tests/messages.txt has {gone:#?}, and the code gives {come:#?}; UPDATE_MESSAGES=1 writes \
+         it anew"
     );
 }
 
 #[test]
 fn every_code_of_a_refusal_is_among_the_messages() {
     let messages = collect();
+    let mut missing = Vec::new();
     for code in RefusalCode::ALL {
-        assert!(
-            messages.contains(&format!("\n    {} [", code.as_str())),
-            "{}",
-            code.as_str()
-        );
+        if !messages.contains(&format!("\n    {} [", code.as_str())) {
+            missing.push(code.as_str());
+        }
     }
+    assert!(missing.is_empty(), "no cause here gives {missing:?}");
+}
+
+/// The values of settings, of which the first accepted one is not the default.
+fn values() -> Value {
+    serde_json::from_str(include_str!("../deploy/tests/settings.json")).unwrap()
+}
+
+/// What becomes of an image that every setting concerns, with this directive and these settings.
+fn end(grantees: &str, settings: &[(&'static str, String)]) -> String {
+    let mut scene = scene()
+        .tag("launch-permission", grantees)
+        .tag("copy-permission", "222233334444")
+        .tag("shared-tag:release", "stable")
+        .any_tag("aws:backup:source-resource", "i-1")
+        .edit(|image| image.scan = Scan::Scanned(Severity::High))
+        .key(false, "Enabled")
+        .granted("333344445555")
+        .parameter("rules", r#"[{"Match": {}, "Description": "golden"}]"#)
+        .fault("CreateTags", "UnauthorizedOperation");
+    let list = StoredValue::Text("444455556666".into());
+    scene.parameters.insert("/security/amis".into(), list);
+    scene.settings = settings.to_vec();
+    format!("{:?}", scene.answer(&json!({ "ImageId": IMAGE })))
+}
+
+#[test]
+fn each_setting_alone_changes_what_becomes_of_an_image() {
+    let values = values();
+    let first = |name: &'static str| {
+        let value = values[name]["accepted"][0].as_str().unwrap();
+        (name, value.to_owned())
+    };
+    let strict = vec![first(settings::ORGANIZATION_ARN)];
+    let open = vec![
+        first(settings::ORGANIZATION_ARN),
+        (settings::ALLOWED_GRANTEES, "*".to_owned()),
+        (settings::SHARE_BACKUPS, "true".to_owned()),
+    ];
+    let bases = [
+        ("all 444455556666 o-exampleorgid -333344445555", strict),
+        ("444455556666", open),
+    ];
+    let mut without_effect = Vec::new();
+    for setting in settings::ALL {
+        let name = setting.variable;
+        let mut has_effect = false;
+        for (grantees, base) in &bases {
+            let mut base = base.clone();
+            // The two allow-lists exclude each other.
+            let is_list = name == settings::ALLOWED_GRANTEES_PARAMETER;
+            base.retain(|(set, _)| {
+                *set != name && !(is_list && *set == settings::ALLOWED_GRANTEES)
+            });
+            let before = end(grantees, &base);
+            base.push(first(name));
+            has_effect |= end(grantees, &base) != before;
+        }
+        if !has_effect {
+            without_effect.push(name);
+        }
+    }
+    assert!(without_effect.is_empty(), "{without_effect:?}");
 }
 
 #[test]
@@ -1198,6 +1230,7 @@ fn every_kind_of_error_is_among_the_messages() {
         parameter: String::new(),
         fault: PolicyFault::Secure,
     };
+    let mut missing = Vec::new();
     for error in [
         InvocationError::InvalidEvent(malformed.clone()),
         InvocationError::InvalidRequest(malformed),
@@ -1205,6 +1238,9 @@ fn every_kind_of_error_is_among_the_messages() {
         InvocationError::ImagesFailed(Box::new(answer)),
         InvocationError::SweepFailed(CallError::timeout("DescribeImages")),
     ] {
-        assert!(messages.contains(listed(&error)), "{}", error.kind());
+        if !messages.contains(listed(&error)) {
+            missing.push(error.kind());
+        }
     }
+    assert!(missing.is_empty(), "no section is of {missing:?}");
 }

@@ -469,11 +469,34 @@ fn partition_of(region: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use serde_json::Value;
 
     use super::*;
 
-    const ORGANIZATION: &str = "arn:aws-cn:organizations::111122223333:organization/o-exampleorgid";
+    /// Values of every setting: `accepted` ones, of which the first is not the default; those that
+    /// the function takes and the template does not (`function_only`); and `refused` ones, with
+    /// words of what is allowed. End-to-end tests, messages and the template's tests read them too.
+    fn values() -> BTreeMap<&'static str, Value> {
+        let text = include_str!("../../deploy/tests/settings.json");
+        serde_json::from_str(text).unwrap()
+    }
+
+    /// The allowed values of one setting.
+    fn taken(row: &Value) -> impl Iterator<Item = &str> {
+        let lists = ["accepted", "function_only"].map(|key| row[key].as_array());
+        let values = lists.into_iter().flatten().flatten();
+        values.map(|value| value.as_str().unwrap())
+    }
+
+    /// The setting with its first value, which is not the default.
+    fn first<'a>(
+        values: &'a BTreeMap<&str, Value>,
+        variable: &'static str,
+    ) -> (&'static str, &'a str) {
+        (variable, taken(&values[variable]).next().unwrap())
+    }
 
     fn settings(vars: &[(&str, &str)]) -> Result<Settings, SettingsError> {
         Settings::from_vars(|name| {
@@ -486,25 +509,6 @@ mod tests {
     fn error(vars: &[(&str, &str)]) -> String {
         settings(vars).unwrap_err().to_string()
     }
-
-    /// One allowed value of each setting that is not its default; the two allow-lists exclude each
-    /// other.
-    const VALUES: [(&str, &str); 14] = [
-        (TAG_PREFIX, "team/"),
-        (ALLOW_PUBLIC, "true"),
-        (ALLOWED_GRANTEES, "444455556666, o-exampleorgid"),
-        (ALLOWED_GRANTEES_PARAMETER, "/security/amis"),
-        (ORGANIZATION_ARN, ORGANIZATION),
-        (POLICY_PATH, "/ami-warden/"),
-        (ALLOWED_COPIERS, "222233334444"),
-        (SHARED_TAGS, "release, os-*"),
-        (SHARE_BACKUPS, "true"),
-        (MAX_FINDING_SEVERITY, "none"),
-        (KEY_CHECK, "warn"),
-        (MAX_REMOVALS, "0"),
-        (DRY_RUN, "true"),
-        (STATUS_TAG, "ami-warden-status"),
-    ];
 
     #[test]
     fn by_default_nothing_may_be_added_and_nothing_else_is_set() {
@@ -528,12 +532,17 @@ mod tests {
 
     #[test]
     fn every_setting_is_read() {
-        let vars: Vec<_> = VALUES
-            .into_iter()
-            .filter(|(name, _)| *name != ALLOWED_GRANTEES_PARAMETER)
-            .collect();
-        let settings = settings(&[vars.as_slice(), &[("AWS_REGION", "cn-north-1")]].concat());
-        let organization: OrganizationArn = ORGANIZATION.parse().unwrap();
+        let values = values();
+        let mut vars = vec![("AWS_REGION", "cn-north-1")];
+        for setting in ALL {
+            // The two allow-lists exclude each other.
+            if setting.variable != ALLOWED_GRANTEES_PARAMETER {
+                vars.push(first(&values, setting.variable));
+            }
+        }
+        let settings = settings(&vars);
+        let (_, organization) = first(&values, ORGANIZATION_ARN);
+        let organization: OrganizationArn = organization.parse().unwrap();
         let list = "444455556666, o-exampleorgid";
         let guardrails = Guardrails {
             allow_public: true,
@@ -562,16 +571,18 @@ mod tests {
 
     #[test]
     fn each_setting_alone_changes_something() {
-        let organization = (ORGANIZATION_ARN, ORGANIZATION);
-        for (name, value) in VALUES {
-            let base = if name == ORGANIZATION_ARN {
-                vec![]
-            } else {
-                vec![organization]
-            };
-            let with = [base.as_slice(), &[(name, value)]].concat();
-            assert_ne!(settings(&with).unwrap(), settings(&base).unwrap(), "{name}");
+        let values = values();
+        let mut without_effect = Vec::new();
+        for setting in ALL {
+            let mut vars = vec![first(&values, ORGANIZATION_ARN)];
+            vars.retain(|(name, _)| *name != setting.variable);
+            let base = settings(&vars).unwrap();
+            vars.push(first(&values, setting.variable));
+            if settings(&vars).unwrap() == base {
+                without_effect.push(setting.variable);
+            }
         }
+        assert!(without_effect.is_empty(), "{without_effect:?}");
     }
 
     #[test]
@@ -583,96 +594,85 @@ mod tests {
             .filter(|(name, _)| *name != "DEFAULT_TAG_PREFIX")
             .map(|(name, _)| name)
             .collect();
-        assert_eq!(listed, constants);
-        assert_eq!(listed, VALUES.iter().map(|(name, _)| *name).collect());
+        let values = values();
+        let mut wrong = Vec::new();
+        for name in listed.symmetric_difference(&constants) {
+            wrong.push(format!("{name} is a constant or a row of ALL, not both"));
+        }
+        for name in values.keys().filter(|name| !listed.contains(*name)) {
+            wrong.push(format!(
+                "deploy/tests/settings.json has {name}, ALL has not"
+            ));
+        }
         for setting in ALL {
-            let camel: String = setting
-                .variable
-                .split('_')
+            let words = setting.variable.split('_');
+            let camel: String = words
                 .map(|word| word[..1].to_owned() + &word[1..].to_lowercase())
                 .collect();
-            assert_eq!(setting.parameter, camel);
-            assert!(
-                !setting.meaning.is_empty() && !setting.allowed.is_empty(),
-                "{camel}"
-            );
-        }
-    }
-
-    /// Bad values: variable, value, and words of what is allowed.
-    const BAD: [(&str, &str, &str); 38] = [
-        (TAG_PREFIX, "aws:x:", "belong to AWS"),
-        (TAG_PREFIX, "aws", "aws:"),
-        (TAG_PREFIX, "ec2:SharedTag/", "another account's words"),
-        (TAG_PREFIX, "ec2:", "ec2:SharedTag/"),
-        (TAG_PREFIX, "x*", "letters"),
-        (ALLOW_PUBLIC, "yes", "true or false"),
-        (ALLOW_PUBLIC, "True", "true or false"),
-        (ALLOWED_GRANTEES, "all", "ALLOW_PUBLIC"),
-        (ALLOWED_GRANTEES, "@team", "group"),
-        (ALLOWED_GRANTEES, "4444", "12 digits"),
-        (ALLOWED_GRANTEES, "o-exampleorgid", "ORGANIZATION_ARN"),
-        (ALLOWED_GRANTEES_PARAMETER, "a b", "letters"),
-        (ALLOWED_GRANTEES_PARAMETER, "/security/", "letters"),
-        (ORGANIZATION_ARN, "o-exampleorgid", "arn:PARTITION"),
-        (POLICY_PATH, "ami-warden", "a name behind its /"),
-        (POLICY_PATH, "/", "a path"),
-        (POLICY_PATH, "//", "a path"),
-        (POLICY_PATH, "/a//b", "letters"),
-        (POLICY_PATH, "/a*", "letters"),
-        (ALLOWED_COPIERS, "o-exampleorgid", "account"),
-        (ALLOWED_COPIERS, "4444", "12"),
-        (SHARED_TAGS, "ec2:SharedTag/x", "ec2:SharedTag/"),
-        (SHARE_BACKUPS, "1", "true or false"),
-        (
-            MAX_FINDING_SEVERITY,
-            "critical",
-            "none, informational, low, medium or high",
-        ),
-        (
-            MAX_FINDING_SEVERITY,
-            "High",
-            "none, informational, low, medium or high",
-        ),
-        (KEY_CHECK, "true", "warn or refuse"),
-        (KEY_CHECK, "Warn", "warn or refuse"),
-        (MAX_REMOVALS, "-1", "0 or more"),
-        (MAX_REMOVALS, "+1", "0 or more"),
-        (MAX_REMOVALS, "1.0", "0 or more"),
-        (MAX_REMOVALS, "many", "0 or more"),
-        (MAX_REMOVALS, "99999999999999999999", "0 or more"),
-        (DRY_RUN, "1", "true or false"),
-        (STATUS_TAG, "Name", "Name"),
-        (STATUS_TAG, "ami-warden:status", "choose one outside"),
-        (STATUS_TAG, "aws:status", "belong to AWS"),
-        (STATUS_TAG, "ec2:SharedTag/status", "ec2:SharedTag/"),
-        (STATUS_TAG, "ami-warden:", "directives"),
-    ];
-
-    #[test]
-    fn a_bad_value_is_an_error_naming_variable_value_and_what_is_allowed() {
-        let mut wrong = Vec::new();
-        for (variable, value, allowed) in BAD {
-            match settings(&[(variable, value)]) {
-                Err(error)
-                    if error.variable == variable
-                        && error
-                            .to_string()
-                            .starts_with(&format!("{variable}=\"{value}\""))
-                        && error.fault.to_string().contains(allowed) => {}
-                other => wrong.push((variable, value, other)),
+            if setting.parameter != camel
+                || setting.meaning.is_empty()
+                || setting.allowed.is_empty()
+            {
+                wrong.push(format!("the row of {camel} in ALL"));
+            }
+            for key in ["accepted", "refused"] {
+                let list = values
+                    .get(setting.variable)
+                    .and_then(|row| row[key].as_array());
+                if list.is_none_or(Vec::is_empty) {
+                    let name = setting.variable;
+                    wrong.push(format!(
+                        "deploy/tests/settings.json has no {key} value of {name}"
+                    ));
+                }
             }
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
     #[test]
-    fn every_setting_refuses_some_value() {
-        let listed: BTreeSet<_> = ALL.iter().map(|setting| setting.variable).collect();
-        assert_eq!(
-            BAD.iter().map(|(name, ..)| *name).collect::<BTreeSet<_>>(),
-            listed
-        );
+    fn every_allowed_value_is_taken_and_the_default_is_as_good_as_none() {
+        let values = values();
+        let organization = first(&values, ORGANIZATION_ARN);
+        let mut wrong = Vec::new();
+        for setting in ALL {
+            let row = &values[setting.variable];
+            for value in taken(row) {
+                if let Err(error) = settings(&[(setting.variable, value), organization]) {
+                    wrong.push(error.to_string());
+                }
+            }
+            if let Some(default) = row["default"].as_str()
+                && settings(&[(setting.variable, default)]) != settings(&[])
+            {
+                wrong.push(format!(
+                    "{default:?} is not the default of {}",
+                    setting.variable
+                ));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn a_bad_value_is_an_error_naming_variable_value_and_what_is_allowed() {
+        let values = values();
+        let mut wrong = Vec::new();
+        for setting in ALL {
+            let variable = setting.variable;
+            for refused in values[variable]["refused"].as_array().unwrap() {
+                let [value, allowed] = [0, 1].map(|part| refused[part].as_str().unwrap());
+                let named = format!("{variable}={} is not allowed: ", Shown(value));
+                match settings(&[(variable, value)]) {
+                    Err(error)
+                        if error.variable == variable
+                            && error.to_string().starts_with(&named)
+                            && error.fault.to_string().contains(allowed) => {}
+                    other => wrong.push((variable, value, other)),
+                }
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
     #[test]
@@ -703,6 +703,13 @@ mod tests {
             let error = error(&[(variable, &"ü".repeat(most + 1))]);
             assert!(error.contains(&format!("at most {most}")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_slash_at_the_end_of_the_policy_path_is_taken_away() {
+        let settings = settings(&[(POLICY_PATH, "/ami-warden/")]).unwrap();
+        let path = settings.rulebook.policy_path;
+        assert_eq!(path.as_deref(), Some("/ami-warden"));
     }
 
     #[test]

@@ -407,7 +407,7 @@ mod tests {
     /// UPDATE_ANSWERS=1 cargo test --no-default-features --lib examples_of_answers
     /// ```
     ///
-    /// `deploy/tests/test_answer_schema.py` holds the schema against it.
+    /// `tests/e2e/answer_schema.rs` holds the schema against it.
     #[test]
     fn examples_of_answers_are_those_of_the_file() {
         let mut written = String::from("{\n");
@@ -427,26 +427,39 @@ mod tests {
         );
     }
 
-    fn words(schema: &Value, pointer: &str) -> Vec<String> {
-        let list = schema.pointer(pointer).unwrap().as_array().unwrap();
-        list.iter()
-            .map(|word| word.as_str().unwrap().to_owned())
-            .collect()
-    }
-
     #[test]
     fn the_schema_knows_every_trigger_outcome_and_code() {
         let text = fs::read_to_string(file("deploy/answer.schema.json")).unwrap();
         let schema: Value = serde_json::from_str(&text).unwrap();
-        let triggers: Vec<&str> = Trigger::ALL
-            .iter()
-            .map(|trigger| trigger.as_str())
-            .collect();
-        assert_eq!(words(&schema, "/properties/Trigger/enum"), triggers);
-        let outcomes = Outcome::ALL.map(Outcome::as_str);
-        assert_eq!(words(&schema, "/$defs/outcome/enum"), outcomes);
-        let codes: Vec<&str> = RefusalCode::ALL.iter().map(|code| code.as_str()).collect();
-        assert_eq!(words(&schema, "/$defs/refusal/properties/Code/enum"), codes);
+        let triggers = Trigger::ALL.iter().map(|trigger| trigger.as_str());
+        let codes = RefusalCode::ALL.iter().map(|code| code.as_str());
+        let lists: [(&str, Vec<&str>); 3] = [
+            ("/properties/Trigger/enum", triggers.collect()),
+            (
+                "/$defs/outcome/enum",
+                Outcome::ALL.map(Outcome::as_str).to_vec(),
+            ),
+            ("/$defs/refusal/properties/Code/enum", codes.collect()),
+        ];
+        let mut wrong = Vec::new();
+        for (pointer, words) in lists {
+            let list = schema.pointer(pointer).unwrap().as_array().unwrap();
+            let known: Vec<&str> = list.iter().filter_map(Value::as_str).collect();
+            for word in &words {
+                if !known.contains(word) {
+                    wrong.push(format!("{pointer} has no {word}"));
+                }
+            }
+            for word in &known {
+                if !words.contains(word) {
+                    wrong.push(format!("{pointer} has {word}, the code has not"));
+                }
+            }
+            if wrong.is_empty() && known != words {
+                wrong.push(format!("{pointer} is in another order than the code"));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
     #[test]

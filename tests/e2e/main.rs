@@ -3,6 +3,7 @@
 //! The names are sentences of the contract; each test asserts the requests that reached EC2, not
 //! what a mock was told to say.
 
+mod answer_schema;
 mod bad_input;
 mod by_hand;
 mod crashes;

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         mpsc::{Receiver, Sender, channel},
     },
     thread::JoinHandle,
@@ -289,10 +289,13 @@ impl Function {
             .unwrap()
             .as_millis();
         let left = u64::try_from(deadline_ms.saturating_sub(since_1970)).unwrap_or_default();
-        self.sandbox
+        let answered = self
+            .sandbox
             .answered
             .recv_timeout(PATIENCE + Duration::from_millis(left))
-            .unwrap_or_else(|_| panic!("no answer; the log:\n{}", self.log().join("\n")))
+            .unwrap_or_else(|_| panic!("no answer; the log:\n{}", self.log().join("\n")));
+        check_schema(&answered);
+        answered
     }
 
     /// Begins an invocation and does not wait for what becomes of it.
@@ -426,13 +429,57 @@ impl Function {
     }
 }
 
+/// The JSON Schema of answers, compiled.
+pub struct AnswerSchema {
+    schemas: boon::Schemas,
+    root: boon::SchemaIndex,
+}
+
+impl AnswerSchema {
+    /// Where the schema is.
+    pub const PATH: &str = "deploy/answer.schema.json";
+
+    /// Compiles this version of it.
+    pub fn compile(schema: Value) -> Result<Self, boon::CompileError> {
+        let mut schemas = boon::Schemas::new();
+        let mut compiler = boon::Compiler::new();
+        compiler.add_resource(Self::PATH, schema)?;
+        let root = compiler.compile(Self::PATH, &mut schemas)?;
+        Ok(Self { schemas, root })
+    }
+
+    /// Whether it takes the answer; else what is wrong with it, and where.
+    pub fn check(&self, answer: &Value) -> Result<(), String> {
+        let checked = self.schemas.validate(answer, self.root);
+        checked.map_err(|error| format!("{error:#}"))
+    }
+}
+
+/// Asserts that what the function answered is as the schema says; also the answer that is the
+/// message of `ImagesFailed`.
+fn check_schema(answered: &Answered) {
+    static SCHEMA: LazyLock<AnswerSchema> =
+        LazyLock::new(|| AnswerSchema::compile(json_file(AnswerSchema::PATH)).unwrap());
+    let answer = match answered {
+        Ok(answer) => answer.clone(),
+        Err(failed) if failed.error_type == "ImagesFailed" => failed.answer(),
+        Err(_) => return,
+    };
+    if let Err(wrong) = SCHEMA.check(&answer) {
+        panic!("{} does not take {answer:#}\n{wrong}", AnswerSchema::PATH);
+    }
+}
+
+/// A JSON file of this repository.
+pub fn json_file(path: &str) -> Value {
+    let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
 /// An event of the `events` folder.
 pub fn event(name: &str) -> Value {
-    let path = format!("{}/events/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_str(
-        &std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}")),
-    )
-    .unwrap()
+    json_file(&format!("events/{name}.json"))
 }
 
 /// The entry of an answer about one image.
