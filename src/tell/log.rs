@@ -365,6 +365,29 @@ mod tests {
     }
 
     #[test]
+    fn a_line_of_any_length_near_the_bound_stays_within_it() {
+        for format in ["JSON", "Text"] {
+            for shorter in 0..200 {
+                let message = "x".repeat(LINE_BYTES_MAX - shorter);
+                let text = logged(&[(LOG_FORMAT, format)], || tracing::info!("{message}"));
+                assert!(text.len() <= LINE_BYTES_MAX, "{format} {shorter}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_and_truth_values_stay_what_they_are() {
+        let text = logged(&[], || {
+            tracing::info!(yes = true, below = -1_i64, part = 1.5, count = 2_u64);
+        });
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&line["yes"], &line["below"], &line["part"], &line["count"]),
+            (&true.into(), &(-1).into(), &1.5.into(), &2.into())
+        );
+    }
+
+    #[test]
     fn a_field_named_json_of_somebody_else_is_a_field_like_any_other() {
         let text = logged(&[], || {
             tracing::info!(target: "other", json = "{ this is }");

@@ -186,6 +186,8 @@ fn line(
 
 #[cfg(test)]
 mod tests {
+    use ami_warden_core::{Attribute, Ground, Refusal};
+
     use super::*;
     use crate::{
         act::record::ChangeRecord,
@@ -285,9 +287,30 @@ mod tests {
             .into_iter()
             .map(|change| done(change, false))
             .collect();
+        let records = [record.clone(), record, applied()];
+        assert_eq!(lines(&records, &INVOCATION)[0]["Unconfirmed"], 2);
+    }
+
+    #[test]
+    fn each_refusal_is_counted_under_its_own_code() {
+        let refusal = |ground| Refusal::new(Attribute::LaunchPermission, ground);
+        let mut record = ImageRecord::new(id(1), Outcome::Refused);
+        record.refusals = vec![
+            refusal(Ground::PublicNotAllowed(id(1))),
+            refusal(Ground::ProductCode("a".into())),
+            refusal(Ground::ProductCode("b".into())),
+            refusal(Ground::Watermark("c".into())),
+        ];
+        let mut metrics = Metrics::default();
+        metrics.count(&record);
+        let counted: Vec<_> = metrics.refusals.into_iter().collect();
         assert_eq!(
-            lines(&[record, applied()], &INVOCATION)[0]["Unconfirmed"],
-            1
+            counted,
+            [
+                (RefusalCode::PublicNotAllowed, 1),
+                (RefusalCode::ProductCode, 2),
+                (RefusalCode::Watermark, 1),
+            ]
         );
     }
 

@@ -382,6 +382,39 @@ async fn images_that_are_to_be_looked_at_once_more_travel_where_the_time_is_up()
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_look_once_more_travels_too() {
+    let store = Store::default();
+    store.put(RULES, rules("old"));
+    let ec2 = Script::new(|call, _| {
+        if call == "description old" {
+            store.put(RULES, rules("new"));
+        }
+        let takes = if call == "description new" { 900 } else { 0 };
+        Ok(Duration::from_millis(takes))
+    });
+    untagged(&ec2, 0..600);
+    let warden = warden(ec2, &store, &POLICY);
+    let answers = chain(&warden, look_at(0..600), LINK).await;
+    let left = answers[0]["Continue"]["ImageIds"].as_array().unwrap().len();
+    assert!(0 < left && left < 600, "{left}");
+    let state = warden.ec2.state.borrow();
+    assert_eq!(state.count("description new"), 600);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_was_written_the_policy_is_not_read_once_more() {
+    for (description, reads) in [("", 1), ("d", 2)] {
+        let store = Store::default();
+        store.put(RULES, rules(description));
+        let ec2 = Script::new(at_once);
+        untagged(&ec2, [1, 2]);
+        let warden = warden(ec2, &store, &POLICY);
+        answer(&warden, &look_at([1, 2]), 300).await;
+        assert_eq!(store.requests().len(), reads, "{description}");
+    }
+}
+
 /// The values of this metric, in order.
 fn values(log: &Captured, metric: &str) -> Vec<Value> {
     let lines = log.json();
