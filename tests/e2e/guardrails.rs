@@ -588,7 +588,7 @@ fn removals_of_all_rounds_of_a_run_count_together() {
         entry["Refusals"][0]["Code"], "too-many-removals",
         "{entry:#}"
     );
-    assert_eq!(function.grantees(IMAGE), [ALICE, CAROL]);
+    assert_eq!(function.grantees(IMAGE), [CAROL, ALICE]);
     assert_eq!(function.emulator.writes().len(), 1);
 }
 
