@@ -17,7 +17,7 @@ use ami_warden::{CallError, Settings, TimeBudget, Warden};
 use ami_warden_core::{
     Change, DecodeContext, DeprecationTime, Direction, DirectiveTags, Directives, EbsDevice, Event,
     Grantee, Image, LaunchPermissionWish, LaunchPermissions, OrganizationArn, Policy, Template,
-    WishContext,
+    WishContext, testing::must_not_be_public,
 };
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use proptest::{prelude::*, sample::Index, test_runner::FileFailurePersistence};
@@ -392,23 +392,13 @@ impl Limits {
         self.allowed.as_ref().is_none_or(is_named)
     }
 
-    /// Whether the contract forbids making the image public; written from the contract, not from
-    /// the code.
+    /// Whether the contract forbids making the image public.
     fn forbid_public(&self, account: &Account) -> bool {
         let image = &account.now().image;
-        let is_encrypted = |device: &EbsDevice| match &device.snapshot {
-            None => device.encrypted == Some(true),
-            Some(snapshot) => match account.snapshots.get(snapshot) {
-                None | Some(Some(true)) => true,
-                Some(Some(false)) => device.encrypted == Some(true),
-                Some(None) => device.encrypted != Some(false),
-            },
-        };
+        let flag = |snapshot: &str| account.snapshots.get(snapshot).copied();
         !self.allow_public
-            || !image.product_codes.is_empty()
-            || account.block_public_access == Some(true)
             || image.deprecation_time != DeprecationTime::Never
-            || image.devices.iter().any(is_encrypted)
+            || must_not_be_public(image, flag, account.block_public_access)
     }
 }
 

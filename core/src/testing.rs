@@ -90,3 +90,29 @@ pub fn facts(snapshots: &[(&str, Option<bool>)]) -> ShareFacts {
         ..ShareFacts::default()
     }
 }
+
+/// Whether the contract forbids making this image public, but for guardrails and its deprecation:
+/// written from the contract, not from the code. `flag` gives the flag of a snapshot that the
+/// account sees.
+pub fn must_not_be_public(
+    image: &Image,
+    flag: impl Fn(&str) -> Option<Option<bool>>,
+    block_public_access: Option<bool>,
+) -> bool {
+    let encrypted_or_unknown = |device: &EbsDevice| match &device.snapshot {
+        None => device.encrypted == Some(true),
+        Some(snapshot) => match flag(snapshot) {
+            None | Some(Some(true)) => true,
+            Some(Some(false)) => device.encrypted == Some(true),
+            Some(None) => device.encrypted != Some(false),
+        },
+    };
+    let root = &image.root_device;
+    let is_root = |device: &EbsDevice| Some(&device.device) == root.name.as_ref();
+    image.devices.iter().any(encrypted_or_unknown)
+        || (root.is_ebs && !image.devices.iter().any(is_root))
+        || !image.unclear_devices.is_empty()
+        || !image.product_codes.is_empty()
+        || !image.watermarks.is_empty()
+        || block_public_access == Some(true)
+}

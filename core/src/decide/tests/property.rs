@@ -15,7 +15,7 @@ use crate::{
         key::{Key, KeyFacts, KeyReach},
         refusal::Refusal,
     },
-    testing::{cases, image},
+    testing::{cases, image, must_not_be_public},
 };
 
 const NAMES: [&str; 6] = [
@@ -286,26 +286,8 @@ fn any_case() -> impl Strategy<Value = (World, Directives, Guardrails)> {
 
 /// Whether EC2 or a guardrail forbids making this image public, but for its deprecation.
 fn public_is_forbidden(World { image, facts, .. }: &World, guardrails: &Guardrails) -> bool {
-    let encrypted_or_unknown = image.devices.iter().any(|device| match &device.snapshot {
-        None => device.encrypted == Some(true),
-        Some(snapshot) => match facts.snapshots.get(snapshot).map(|seen| seen.encrypted) {
-            None | Some(Some(true)) => true,
-            Some(Some(false)) => device.encrypted == Some(true),
-            Some(None) => device.encrypted != Some(false),
-        },
-    });
-    let root_is_unseen = image.root_device.is_ebs
-        && !image
-            .devices
-            .iter()
-            .any(|device| Some(&device.device) == image.root_device.name.as_ref());
-    !guardrails.allow_public
-        || encrypted_or_unknown
-        || root_is_unseen
-        || !image.unclear_devices.is_empty()
-        || !image.product_codes.is_empty()
-        || !image.watermarks.is_empty()
-        || facts.block_public_access == Some(true)
+    let flag = |snapshot: &str| Some(facts.snapshots.get(snapshot)?.encrypted);
+    !guardrails.allow_public || must_not_be_public(image, flag, facts.block_public_access)
 }
 
 /// Whether a guardrail forbids letting this grantee in, to launch or to copy.
