@@ -84,6 +84,6 @@ pub use act::{
     reconcile::{ImageSettings, Manner, READ_AGE_MAX, Reconciled, Reconciler},
     record::{ChangeRecord, Effect, ImageRecord, Outcome, SkipReason},
     retry::{Attempts, Retry},
-    rulebook::{RuleSource, Rulebooks},
+    rulebook::{RuleSource, RulebookError, RulebookFault, Rulebooks},
     sweep::{Lister, Progress, kinds_of_images, unreadable_note},
 };

@@ -3,8 +3,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command, time::Duration};
 
-use ami_warden::{Answer, CallError, InvocationError, InvocationMetrics, Metrics, settings};
-use ami_warden_core::{DecodeContext, Event, Malformed, PolicyError, PolicyFault, RefusalCode};
+use ami_warden::{
+    Answer, CallError, InvocationError, InvocationMetrics, Metrics, RulebookError, settings,
+};
+use ami_warden_core::{DecodeContext, Event, Malformed, PolicyFault, RefusalCode};
 use serde_json::Value;
 
 fn read(path: &str) -> String {
@@ -382,10 +384,7 @@ fn error_types() -> BTreeSet<String> {
         path: String::new(),
         message: String::new(),
     };
-    let policy = PolicyError {
-        parameter: String::new(),
-        fault: PolicyFault::Secure,
-    };
+    let policy = RulebookError::new("", PolicyFault::Secure);
     // Does not compile when a kind is missing here.
     let kind = |error: &InvocationError| match error {
         InvocationError::NotJson(_)

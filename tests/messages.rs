@@ -18,12 +18,12 @@ use std::{
 
 use ami_warden::{
     Answer, CallError, Described, Ec2, Ec2Write, InvocationError, Keys, Listing, LogSettings, Page,
-    Parameters, Settings, TimeBudget, Warden, settings,
+    Parameters, RulebookError, Settings, TimeBudget, Warden, settings,
 };
 use ami_warden_core::{
     Change, CopyPermissions, DeprecationTime, EbsDevice, Grantee, Image, ImageId, ImageState, Key,
-    LaunchPermissions, Malformed, PolicyError, PolicyFault, RefusalCode, RootDevice, Scan,
-    Severity, SnapshotFacts, StoredParameter, StoredValue,
+    LaunchPermissions, Malformed, PolicyFault, RefusalCode, RootDevice, Scan, Severity,
+    SnapshotFacts, StoredParameter, StoredValue,
 };
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -1226,10 +1226,7 @@ fn every_kind_of_error_is_among_the_messages() {
         path: String::new(),
         message: String::new(),
     };
-    let policy = PolicyError {
-        parameter: String::new(),
-        fault: PolicyFault::Secure,
-    };
+    let policy = RulebookError::new("", PolicyFault::Secure);
     let mut missing = Vec::new();
     for error in [
         InvocationError::InvalidEvent(malformed.clone()),

@@ -2,8 +2,8 @@
 
 use std::{io, path::PathBuf};
 
-use ami_warden::{CallError, ErrorKind, aws::NoCredentials};
-use ami_warden_core::{PolicyError, PolicyFault, RulesError};
+use ami_warden::{CallError, ErrorKind, RulebookError, RulebookFault, aws::NoCredentials};
+use ami_warden_core::RulesError;
 
 use crate::setting_options::BadSetting;
 
@@ -35,7 +35,7 @@ pub enum Failure {
     Html { path: PathBuf, error: io::Error },
     /// The policy or the allow-list cannot be used.
     #[error("{}", policy(.0))]
-    Policy(#[from] PolicyError),
+    Policy(#[from] RulebookError),
     /// A call did not succeed.
     #[error("{}", call(.0))]
     Call(#[from] CallError),
@@ -47,9 +47,9 @@ pub enum Failure {
 }
 
 /// The core speaks of the function's role; here a person reads.
-fn policy(error: &PolicyError) -> String {
+fn policy(error: &RulebookError) -> String {
     match &error.fault {
-        PolicyFault::Unreadable(reason) => format!(
+        RulebookFault::Unreadable(reason) => format!(
             "{}: it cannot be read ({reason}); check that it exists in this account and Region, \
              and that you may read it",
             error.parameter
@@ -97,9 +97,14 @@ mod tests {
 
     #[test]
     fn a_policy_that_cannot_be_read_is_told_without_a_word_of_the_function() {
-        let error = PolicyError {
+        let error = RulebookError {
             parameter: "/ami-warden".into(),
-            fault: PolicyFault::Unreadable("GetParametersByPath failed with X: y".into()),
+            fault: RulebookFault::Unreadable(CallError::answered(
+                "GetParametersByPath",
+                "X",
+                400,
+                "y",
+            )),
         };
         let text = Failure::Policy(error).to_string();
         assert!(

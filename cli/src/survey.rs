@@ -9,12 +9,12 @@ use std::{
 use ami_warden::{
     Attempts, CallError, Caller, Crowd, Ec2, FactReader, Fresh, ImageRecord, ImageSettings, Keys,
     Lister, Manner, Observer, Outcome, Parameters, Progress, READ_AGE_MAX, Reconciled, Reconciler,
-    Retry, RuleSource, Rulebooks, Settings, SkipReason, TagScope, UsageReports, Which,
-    kinds_of_images, one_part, unreadable_note,
+    Retry, RuleSource, RulebookError, Rulebooks, Settings, SkipReason, TagScope, UsageReports,
+    Which, kinds_of_images, one_part, unreadable_note,
 };
 use ami_warden_core::{
     AccountId, Change, Direction, Grantee, Ground, Image, ImageId, KeyFacts,
-    LaunchPermissionChange, LaunchPermissions, PolicyError, Promised, Rule, WishContext,
+    LaunchPermissionChange, LaunchPermissions, Promised, Rule, WishContext,
 };
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
@@ -416,7 +416,7 @@ impl<E: Ec2, K: Keys, P: Parameters> Look<'_, E, K, P> {
         &self,
         parts: impl Stream<Item = Vec<ImageId>>,
         images: &mut Vec<Looked>,
-    ) -> Result<(), PolicyError> {
+    ) -> Result<(), RulebookError> {
         let parts = parts.inspect(|ids| {
             show_numbers(&self.bar, "images, {eta} to go");
             self.bar.inc_length(ids.len() as u64);
@@ -463,7 +463,7 @@ impl<E: Ec2, K: Keys, P: Parameters> Look<'_, E, K, P> {
         Ok(())
     }
 
-    async fn one(&self, image: &Image) -> Result<(ImageRecord, BTreeSet<String>), PolicyError> {
+    async fn one(&self, image: &Image) -> Result<(ImageRecord, BTreeSet<String>), RulebookError> {
         let attempts = self.retry.attempts_for(IMAGE_TIMEOUT);
         let mut record = self.reconciler.preview(image, &attempts).await?;
         let mut keys = BTreeSet::new();

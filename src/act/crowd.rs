@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ami_warden_core::{ImageId, PolicyError, Promised};
+use ami_warden_core::{ImageId, Promised};
 use futures_util::{
     Stream, StreamExt,
     stream::{self, FuturesUnordered, LocalBoxStream, SelectAll},
@@ -23,7 +23,7 @@ use super::{
     ports::{Ec2, FILTER_VALUES_MAX, Parameters},
     reconcile::Reconciled,
     retry::Retry,
-    rulebook::Rulebooks,
+    rulebook::{RulebookError, Rulebooks},
 };
 
 /// The most images at work, hanging ones included: a bound on memory, some 20 kB each.
@@ -107,8 +107,8 @@ pub fn one_part(ids: &[ImageId]) -> impl Stream<Item = Vec<ImageId>> + use<> {
 }
 
 type ReconcileFuture<'b> =
-    Pin<Box<dyn Future<Output = Result<(ImageId, Reconciled), PolicyError>> + 'b>>;
-type RefreshFuture<'b> = Pin<Box<dyn Future<Output = Result<(), PolicyError>> + 'b>>;
+    Pin<Box<dyn Future<Output = Result<(ImageId, Reconciled), RulebookError>> + 'b>>;
+type RefreshFuture<'b> = Pin<Box<dyn Future<Output = Result<(), RulebookError>> + 'b>>;
 
 /// The images of one call of [`Crowd::work_on`].
 #[derive(Default)]
@@ -134,7 +134,7 @@ struct Shift<'b> {
     batch_size: usize,
     /// Whether anything was begun: the first image always is, so that a chain gets on.
     any_begun: bool,
-    error: Option<PolicyError>,
+    error: Option<RulebookError>,
 }
 
 impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
@@ -152,10 +152,10 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
         promised: &'b Promised,
         begin: &'b F,
         told: &mut impl FnMut(Reconciled),
-    ) -> Result<(NotBegun, Option<ImageId>), PolicyError>
+    ) -> Result<(NotBegun, Option<ImageId>), RulebookError>
     where
         F: Fn(Fresh) -> W,
-        W: Future<Output = Result<Reconciled, PolicyError>> + 'b,
+        W: Future<Output = Result<Reconciled, RulebookError>> + 'b,
     {
         let mut parts = std::pin::pin!(parts);
         let mut shift = Shift::new();
@@ -251,7 +251,7 @@ impl<E: Ec2, P: Parameters> Crowd<'_, E, P> {
         told: &mut impl FnMut(Reconciled),
     ) where
         F: Fn(Fresh) -> W,
-        W: Future<Output = Result<Reconciled, PolicyError>> + 'b,
+        W: Future<Output = Result<Reconciled, RulebookError>> + 'b,
     {
         while !self.too_late(shift) && shift.has_room() {
             if shift.any_begun && self.retry.next_start() > Instant::now() {
@@ -326,7 +326,7 @@ impl Shift<'_> {
 
     fn finish(
         &mut self,
-        done: Result<(ImageId, Reconciled), PolicyError>,
+        done: Result<(ImageId, Reconciled), RulebookError>,
         told: &mut impl FnMut(Reconciled),
     ) {
         match done {

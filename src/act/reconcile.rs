@@ -13,8 +13,8 @@ use std::{collections::BTreeMap, future::ready, pin::pin, rc::Rc, time::Duration
 
 use ami_warden_core::{
     Attribute, Change, DirectiveTags, Directives, Grantee, Hold, Image, ImageState,
-    LaunchPermissionChange, LaunchPermissions, OrganizationArn, PolicyError, Promised, Refusal,
-    Request, ShareFacts, WishContext, plan, plan_removals,
+    LaunchPermissionChange, LaunchPermissions, OrganizationArn, Promised, Refusal, Request,
+    ShareFacts, WishContext, plan, plan_removals,
 };
 use chrono::{DateTime, Utc};
 use futures_util::future::{Either, select};
@@ -28,7 +28,7 @@ use super::{
     reads::{ImageReader, Permissions, ReadCopy, ReadLaunch, launch_permissions},
     record::{ChangeRecord, Effect, ImageRecord, Outcome},
     retry::{Attempts, Retry},
-    rulebook::{Rulebook, Rulebooks},
+    rulebook::{Rulebook, RulebookError, Rulebooks},
     status_tag::status,
     work::{
         Confirmation, Work, left_alone, outcome, policy_broke, too_slow, unsettled,
@@ -165,7 +165,7 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         &self,
         image: &Image,
         attempts: &Attempts<'_>,
-    ) -> Result<ImageRecord, PolicyError> {
+    ) -> Result<ImageRecord, RulebookError> {
         let rulebook = self.rulebooks.fresh(READ_AGE_MAX, attempts).await?;
         let (tags, directives) = self.directives(image, Wish::Tags, &rulebook);
         if let Some(record) = left_alone(image, tags.hold, &directives) {
@@ -270,7 +270,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         &self,
         fresh: Fresh,
         attempts: &Attempts<'_>,
-    ) -> Result<Reconciled, PolicyError> {
+    ) -> Result<Reconciled, RulebookError> {
         self.reconcile(fresh, Wish::Tags, attempts).await
     }
 
@@ -283,7 +283,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         fresh: Fresh,
         request: &Request,
         attempts: &Attempts<'_>,
-    ) -> Result<Reconciled, PolicyError> {
+    ) -> Result<Reconciled, RulebookError> {
         // Nothing would bring the request back, so it cannot be deferred.
         if fresh.image.state == ImageState::Pending {
             let error = CallError {
@@ -306,7 +306,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         mut fresh: Fresh,
         wish: Wish<'_>,
         attempts: &Attempts<'_>,
-    ) -> Result<Reconciled, PolicyError> {
+    ) -> Result<Reconciled, RulebookError> {
         let mut work = Work::new(fresh.image.id, attempts);
         work.promised_until = self.observer.promised_until(&fresh, self.promised);
         let mut rounds = 1;

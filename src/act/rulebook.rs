@@ -6,8 +6,8 @@
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use ami_warden_core::{
-    AllowedGrantees, Guardrails, OrganizationArn, Policy, PolicyError, PolicyFault, Rule,
-    StoredValue,
+    AllowListError, AllowedGrantees, Guardrails, OrganizationArn, Policy, PolicyError, PolicyFault,
+    Rule, StoredValue,
 };
 use chrono::{DateTime, Utc};
 use tokio::{sync::Mutex, time::Instant};
@@ -68,7 +68,49 @@ impl Rulebook {
 #[derive(Debug)]
 struct Read {
     began_at: Instant,
-    result: Result<Rc<Rulebook>, PolicyError>,
+    result: Result<Rc<Rulebook>, RulebookError>,
+}
+
+/// A parameter, or a path of parameters, that stops everything.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{parameter}: {fault}")]
+pub struct RulebookError {
+    /// Its name.
+    pub parameter: String,
+    /// The reason why it cannot be used.
+    pub fault: RulebookFault,
+}
+
+/// The fault of a parameter.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RulebookFault {
+    /// Rules that do not parse, or a secret.
+    #[error(transparent)]
+    Policy(#[from] PolicyFault),
+    /// A list of allowed grantees that does not parse.
+    #[error(transparent)]
+    AllowList(#[from] AllowListError),
+    /// The call that reads it did not succeed.
+    #[error(
+        "it cannot be read ({0}); check that it exists and that the function's role may read it"
+    )]
+    Unreadable(#[from] CallError),
+}
+
+impl RulebookError {
+    /// This fault of a parameter.
+    pub fn new(parameter: &str, fault: impl Into<RulebookFault>) -> Self {
+        Self {
+            parameter: parameter.to_owned(),
+            fault: fault.into(),
+        }
+    }
+}
+
+impl From<PolicyError> for RulebookError {
+    fn from(PolicyError { parameter, fault }: PolicyError) -> Self {
+        Self::new(&parameter, fault)
+    }
 }
 
 /// Reads rulebooks for one invocation and keeps the newest.
@@ -122,7 +164,7 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
         &self,
         max_age: Duration,
         attempts: &Attempts<'_>,
-    ) -> Result<Rc<Rulebook>, PolicyError> {
+    ) -> Result<Rc<Rulebook>, RulebookError> {
         let asked_at = Instant::now();
         let reads_before = self.reads.get();
         let mut newest = self.newest.lock().await;
@@ -151,7 +193,7 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
     }
 
     /// Reads the policy and the allow-list at the same time.
-    async fn read(&self, attempts: &Attempts<'_>) -> Result<Rulebook, PolicyError> {
+    async fn read(&self, attempts: &Attempts<'_>) -> Result<Rulebook, RulebookError> {
         let read_at = Instant::now();
         let (policy, allow_list) =
             tokio::join!(self.read_policy(attempts), self.read_allow_list(attempts));
@@ -173,14 +215,16 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
         })
     }
 
-    async fn read_policy(&self, attempts: &Attempts<'_>) -> Result<ReadPolicy, PolicyError> {
+    async fn read_policy(&self, attempts: &Attempts<'_>) -> Result<ReadPolicy, RulebookError> {
         let path = self.policy_path();
         let stored = match path {
             None => Vec::new(),
             Some(path) => {
                 let page = async |token: Option<&str>| self.parameters.below(path, token).await;
                 let pages = attempts.pages("GetParametersByPath", page);
-                pages.await.map_err(|error| unreadable(path, &error))?
+                pages
+                    .await
+                    .map_err(|error| RulebookError::new(path, error))?
             }
         };
         let path = path.unwrap_or_default();
@@ -206,7 +250,7 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
     async fn read_allow_list(
         &self,
         attempts: &Attempts<'_>,
-    ) -> Result<Option<(AllowedGrantees, Option<DateTime<Utc>>)>, PolicyError> {
+    ) -> Result<Option<(AllowedGrantees, Option<DateTime<Utc>>)>, RulebookError> {
         let Some(name) = self.settings.allow_list_parameter.as_deref() else {
             return Ok(None);
         };
@@ -215,18 +259,12 @@ impl<'a, P: Parameters> Rulebooks<'a, P> {
                 self.parameters.parameter(name).await
             })
             .await
-            .map_err(|error| unreadable(name, &error))?;
+            .map_err(|error| RulebookError::new(name, error))?;
         let StoredValue::Text(list) = &parameter.value else {
-            return Err(PolicyError {
-                parameter: name.to_owned(),
-                fault: PolicyFault::Secure,
-            });
+            return Err(RulebookError::new(name, PolicyFault::Secure));
         };
-        let allowed = AllowedGrantees::parse(list, self.settings.organization.as_ref());
-        let allowed = allowed.map_err(|error| PolicyError {
-            parameter: name.to_owned(),
-            fault: PolicyFault::AllowList(error.to_string()),
-        })?;
+        let allowed = AllowedGrantees::parse(list, self.settings.organization.as_ref())
+            .map_err(|error| RulebookError::new(name, error))?;
         Ok(Some((allowed, parameter.modified)))
     }
 }
@@ -235,13 +273,6 @@ struct ReadPolicy {
     policy: Policy,
     unused: Vec<String>,
     newest_change: Option<DateTime<Utc>>,
-}
-
-fn unreadable(parameter: &str, error: &CallError) -> PolicyError {
-    PolicyError {
-        parameter: parameter.to_owned(),
-        fault: PolicyFault::Unreadable(error.to_string()),
-    }
 }
 
 #[cfg(test)]
@@ -285,7 +316,7 @@ mod tests {
         store: &Store,
         settings: &RulebookSettings,
         rules: RuleSource<'_>,
-    ) -> Result<Rc<Rulebook>, PolicyError> {
+    ) -> Result<Rc<Rulebook>, RulebookError> {
         Rulebooks::new(&store, settings, rules)
             .fresh(MINUTE, &retry().attempts())
             .await
@@ -533,17 +564,17 @@ mod tests {
             .unwrap_err();
         assert_eq!(
             (error.parameter.as_str(), error.fault),
-            (ALLOW_LIST, PolicyFault::Secure)
+            (ALLOW_LIST, PolicyFault::Secure.into())
         );
 
         let absent = read(&Store::default(), &settings, RuleSource::Stored)
             .await
             .unwrap_err();
         assert_eq!(absent.parameter, ALLOW_LIST);
-        let PolicyFault::Unreadable(text) = &absent.fault else {
+        let RulebookFault::Unreadable(call) = &absent.fault else {
             panic!("{absent}")
         };
-        assert!(text.contains("ParameterNotFound"), "{text}");
+        assert_eq!(call.code, "ParameterNotFound");
 
         for list in ["all", "@team", "4444", "o-exampleorgid"] {
             let store = slow_store(&[(ALLOW_LIST, list)]);
@@ -551,10 +582,8 @@ mod tests {
                 .await
                 .unwrap_err();
             assert_eq!(error.parameter, ALLOW_LIST);
-            let PolicyFault::AllowList(text) = &error.fault else {
-                panic!("{error}")
-            };
-            assert!(text.contains(list), "{text}");
+            let is_of_list = matches!(&error.fault, RulebookFault::AllowList(_));
+            assert!(is_of_list && error.to_string().contains(list), "{error}");
         }
     }
 
@@ -565,12 +594,12 @@ mod tests {
         let error = read(&store, &settings(Some("/p"), None), RuleSource::Stored).await;
         let error = error.unwrap_err();
         assert_eq!(error.parameter, "/p");
-        let PolicyFault::Unreadable(text) = &error.fault else {
+        let RulebookFault::Unreadable(call) = &error.fault else {
             panic!("{error}")
         };
-        assert!(
-            text.contains("GetParametersByPath failed with InternalServerError"),
-            "{text}"
+        assert_eq!(
+            (call.operation, &*call.code),
+            ("GetParametersByPath", "InternalServerError")
         );
     }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use ami_warden_core::{
     Attribute, Change, Direction, Directives, Ec2Refusal, Ground, Hold, Image, ImageId,
-    LaunchPermissionChange, LaunchPermissions, PolicyError, Refusal,
+    LaunchPermissionChange, LaunchPermissions, Refusal,
 };
 
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use super::{
     reads::Permissions,
     record::{ChangeRecord, Effect, ImageRecord, Outcome, ReadBack, SkipReason},
     retry::Attempts,
-    rulebook::Rulebook,
+    rulebook::{Rulebook, RulebookError},
 };
 
 /// EC2's codes against public images that a guardrail knows, or that concern a quota.
@@ -420,7 +420,7 @@ pub(super) fn too_slow(operation: &'static str, seconds: u64, times: usize) -> C
 /// The error of a policy that broke after the image was written. A call's error, although no call
 /// failed where the policy cannot be parsed: answers and logs tell of an image's error by the
 /// operation, code and message of a call, and this operation is the one that read the policy.
-pub(super) fn policy_broke(error: &PolicyError) -> CallError {
+pub(super) fn policy_broke(error: &RulebookError) -> CallError {
     CallError {
         operation: "GetParametersByPath",
         code: "InvalidPolicy".into(),

@@ -3,8 +3,8 @@
 use std::{cell::Cell, time::Duration};
 
 use ami_warden_core::{
-    DecodeContext, Event, EventError, ImageId, Job, Malformed, Origin, PolicyError, Promised,
-    Request, Task, Trigger,
+    DecodeContext, Event, EventError, ImageId, Job, Malformed, Origin, Promised, Request, Task,
+    Trigger,
 };
 use chrono::{DateTime, Utc};
 use futures_util::{Stream, StreamExt};
@@ -27,7 +27,7 @@ use crate::{
         reconcile::{ImageSettings, Manner, READ_AGE_MAX, Reconciled, Reconciler},
         record::{ImageRecord, SkipReason},
         retry::Retry,
-        rulebook::{RuleSource, Rulebook, Rulebooks},
+        rulebook::{RuleSource, Rulebook, RulebookError, Rulebooks},
         sweep::{self, Lister, Progress},
     },
     tell::{
@@ -69,7 +69,7 @@ pub enum InvocationError {
     InvalidRequest(Malformed),
     /// Rules or the allow-list that cannot be read: nothing is done on half a policy.
     #[error("{0}. ami-warden does nothing until you correct it.")]
-    InvalidPolicy(#[from] PolicyError),
+    InvalidPolicy(#[from] RulebookError),
     /// Images that failed after all others were finished.
     #[error("{0}")]
     ImagesFailed(Box<Answer>),
@@ -331,7 +331,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         manner: Manner,
         several: bool,
         told: &mut Told<'_>,
-    ) -> Result<NotBegun, PolicyError> {
+    ) -> Result<NotBegun, RulebookError> {
         let (left, _) = self
             .work_on_parts(one_part(images), promised, manner, several, told)
             .await?;
@@ -345,7 +345,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         manner: Manner,
         several: bool,
         told: &mut Told<'_>,
-    ) -> Result<(NotBegun, Option<ImageId>), PolicyError> {
+    ) -> Result<(NotBegun, Option<ImageId>), RulebookError> {
         let crowd = Crowd {
             observer: self.observer(),
             retry: self.retry,
@@ -373,7 +373,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
         &self,
         manner: Manner,
         told: &mut Told<'_>,
-    ) -> Result<Vec<ImageId>, PolicyError> {
+    ) -> Result<Vec<ImageId>, RulebookError> {
         if manner.recheck_policy {
             return Ok(Vec::new());
         }

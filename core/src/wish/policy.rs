@@ -48,14 +48,6 @@ pub enum PolicyFault {
     /// Rules that do not parse.
     #[error(transparent)]
     Rules(#[from] RulesError),
-    /// A list of allowed grantees that does not parse.
-    #[error("{0}")]
-    AllowList(String),
-    /// The call that reads it did not succeed.
-    #[error(
-        "it cannot be read ({0}); check that it exists and that the function's role may read it"
-    )]
-    Unreadable(String),
     /// The value is a secret, which ami-warden does not read.
     #[error(
         "it is a SecureString, which ami-warden does not read; store it as a String or StringList"

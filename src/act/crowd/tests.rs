@@ -8,7 +8,7 @@ use crate::act::{
     call_error::CallError,
     observe::TagScope,
     record::{ImageRecord, Outcome, SkipReason},
-    rulebook::{RuleSource, RulebookSettings},
+    rulebook::{RuleSource, RulebookError, RulebookSettings},
     script::{Script, Store},
 };
 
@@ -82,7 +82,7 @@ fn shift_of<'b>(ids: &[ImageId]) -> Shift<'b> {
 const HOUR: Duration = Duration::from_secs(3600);
 const MILLI: Duration = Duration::from_millis(1);
 
-async fn finish_at_once(fresh: Fresh) -> Result<Reconciled, PolicyError> {
+async fn finish_at_once(fresh: Fresh) -> Result<Reconciled, RulebookError> {
     Ok(unchanged(fresh.image.id))
 }
 
@@ -420,10 +420,7 @@ async fn a_finished_image_is_told_and_counted_and_the_first_error_stays() {
         (4, ACTIVE_IMAGES_MIN + 1)
     );
     for parameter in ["first", "second"] {
-        let error = PolicyError {
-            parameter: parameter.into(),
-            fault: ami_warden_core::PolicyFault::Secure,
-        };
+        let error = RulebookError::new(parameter, ami_warden_core::PolicyFault::Secure);
         shift.finish(Err(error), &mut |_| panic!("an error is no record"));
     }
     assert_eq!(shift.error.unwrap().parameter, "first");

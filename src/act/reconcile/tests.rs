@@ -103,7 +103,7 @@ impl<'a, 's> Bench<'a, 's> {
         work(&reconciler, fresh, &attempts).await
     }
 
-    async fn by_tags(&self) -> Result<Reconciled, PolicyError> {
+    async fn by_tags(&self) -> Result<Reconciled, RulebookError> {
         self.work(async |reconciler, fresh, attempts| reconciler.by_tags(fresh, attempts).await)
             .await
     }
@@ -323,7 +323,7 @@ async fn a_policy_that_breaks_stops_everything_before_a_write_and_fails_the_imag
     let mut bench = Bench::new(&ec2, &store, REAL);
     bench.has_policy = true;
     let stopped = bench.by_tags().await.unwrap_err();
-    assert_eq!(stopped.fault, PolicyFault::Secure);
+    assert_eq!(stopped.fault, PolicyFault::Secure.into());
     assert!(ec2.calls().is_empty());
 
     // Between a write whose answer was lost and the next pass.

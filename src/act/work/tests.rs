@@ -4,7 +4,7 @@ use std::{cell::RefCell, time::Duration};
 
 use ami_warden_core::{
     CopyPermissionChange, DeprecationTime, ImageState, ImdsSupport, LaunchPermissionChange,
-    PolicyError, PolicyFault,
+    PolicyFault,
     testing::{accounts, grantees, image},
 };
 use tokio::time::Instant;
@@ -475,10 +475,10 @@ fn removals_go_alone_only_from_a_change_that_adds_too_and_names_no_exact_list() 
 
 #[test]
 fn errors_of_our_own_say_what_to_do_and_may_pass() {
-    let policy = policy_broke(&PolicyError {
-        parameter: "/ami-warden/rules".into(),
-        fault: PolicyFault::Secure,
-    });
+    let policy = policy_broke(&RulebookError::new(
+        "/ami-warden/rules",
+        PolicyFault::Secure,
+    ));
     for (error, operation, code, words) in [
         (
             unsettled(5),

@@ -107,10 +107,7 @@ fn available(number: usize) -> Value {
 
 #[test]
 fn an_error_is_named_by_its_kind() {
-    let policy = PolicyError {
-        parameter: "/p".into(),
-        fault: PolicyFault::Secure,
-    };
+    let policy = RulebookError::new("/p", PolicyFault::Secure);
     let malformed = Malformed {
         path: "p".into(),
         message: "m".into(),
