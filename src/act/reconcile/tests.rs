@@ -1,9 +1,11 @@
 //! Tests of one image's way: each call that goes out, and the record in the end.
 
+use std::cell::RefCell;
+
 use ami_warden_core::{
     AllowedCopiers, AllowedGrantees, DecodeContext, Event, Guardrails, Job, PolicyFault,
     SharedTagPatterns, StoredValue, Task,
-    testing::{grantees, image, now},
+    testing::{accounts, grantees, image, now},
 };
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use serde_json::{Value, json};
@@ -454,6 +456,82 @@ async fn removals_do_not_wait_for_facts_that_only_additions_need() {
     assert_eq!(writes(&ec2), [format!("ask launch +all -{B}")]);
     assert_eq!(effects(&seen), [&Effect::DryRun { permitted: true }]);
     assert_eq!((seen.outcome, looks(&ec2)), (Outcome::Planned, 0));
+}
+
+/// The writes to an image, each with its second, and the record. It loses B and gains A, one of them
+/// by launch permissions, the other by copy permissions; the read that begins so takes a while.
+async fn loses_b_and_gains_a(
+    tags: [(&str, &str); 2],
+    read: &str,
+    answer: Result<Duration, &'static str>,
+) -> (Vec<(String, f64)>, ImageRecord) {
+    let (start, writes) = (Instant::now(), RefCell::new(Vec::new()));
+    let ec2 = script(&tags, B, |call, _| {
+        if call.starts_with("launch") || call.starts_with("copy ") {
+            writes.borrow_mut().push((call.to_owned(), since(start)));
+        } else if call.starts_with(read) {
+            return answer.map_err(error);
+        }
+        Ok(NOW)
+    });
+    let copiers = ("snap-1".to_owned(), accounts(B));
+    ec2.state.borrow_mut().copy.extend([copiers]);
+    ec2.state.borrow_mut().edit(|image| {
+        let device = image
+            .clone()
+            .device("/dev/sda1", Some("snap-1"), Some(false));
+        *image = device;
+    });
+    let record = record(&ec2, REAL).await;
+    (writes.take(), record)
+}
+
+#[tokio::test(start_paused = true)]
+async fn removals_of_one_side_do_not_wait_for_the_permissions_of_the_other() {
+    const MINUS_B: &str = "-333344445555";
+    let launch_loses = [("launch-permission", MINUS_B), ("copy-permission", A)];
+    let copy_loses = [("launch-permission", A), ("copy-permission", MINUS_B)];
+    for (tags, read, removal, addition) in [
+        (
+            launch_loses,
+            "copiers",
+            format!("launch + -{B}"),
+            format!("copy snap-1 +{A}"),
+        ),
+        (
+            copy_loses,
+            "permissions",
+            format!("copy snap-1 -{B}"),
+            format!("launch +{A} -"),
+        ),
+    ] {
+        let soon = Ok(Duration::from_millis(900));
+        let (writes, _) = loses_b_and_gains_a(tags, read, soon).await;
+        assert!(
+            writes.iter().all(|(_, second)| (second - 0.9).abs() < 0.01),
+            "{writes:?}"
+        );
+        let mut both: Vec<_> = writes.into_iter().map(|(call, _)| call).collect();
+        both.sort();
+        let mut expected = [removal.clone(), addition.clone()];
+        expected.sort();
+        assert_eq!(both, expected);
+
+        let late = Ok(Duration::from_secs(2));
+        let (writes, record) = loses_b_and_gains_a(tags, read, late).await;
+        let calls: Vec<_> = writes.iter().map(|(call, _)| call).collect();
+        assert_eq!(calls, [&removal, &addition]);
+        assert!(
+            (writes[0].1 - 1.0).abs() < 0.01 && writes[1].1 > 2.9,
+            "{writes:?}"
+        );
+        assert_eq!((record.outcome, record.error), (Outcome::Applied, None));
+
+        let never = Err("UnauthorizedOperation");
+        let (writes, record) = loses_b_and_gains_a(tags, read, never).await;
+        assert_eq!(writes, [(removal, 0.0)]);
+        assert_eq!(record.error.unwrap().code, "UnauthorizedOperation");
+    }
 }
 
 #[tokio::test(start_paused = true)]
