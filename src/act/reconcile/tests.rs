@@ -458,6 +458,36 @@ async fn removals_do_not_wait_for_facts_that_only_additions_need() {
     assert_eq!((seen.outcome, looks(&ec2)), (Outcome::Planned, 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn removals_go_ahead_once_even_if_the_read_after_them_does_not_show_them() {
+    let late = Duration::from_secs(2);
+    let (alone, together) = (format!("launch + -{B}"), format!("launch +all -{B}"));
+    for (facts, expected) in [
+        (Ok(late), vec![alone.clone(), together]),
+        (Err("UnauthorizedOperation"), vec![alone]),
+    ] {
+        let tags = [("launch-permission", "all -333344445555")];
+        let ec2 = script(&tags, B, |call, state| {
+            if call == "permissions" && state.count("permissions") == 2 {
+                state.launch.extend(grantees(B));
+            }
+            match state.count("snapshots") {
+                1 if call.starts_with("snapshots") => Ok(late),
+                2 if call.starts_with("snapshots") => facts.map_err(error),
+                _ => Ok(NOW),
+            }
+        });
+        ec2.state.borrow_mut().edit(|image| {
+            let device = image
+                .clone()
+                .device("/dev/sda1", Some("snap-1"), Some(false));
+            *image = device;
+        });
+        record(&ec2, REAL).await;
+        assert_eq!(writes(&ec2), expected);
+    }
+}
+
 /// The writes to an image, each with its second, and the record. It loses B and gains A, one of them
 /// by launch permissions, the other by copy permissions; the read that begins so takes a while.
 async fn loses_b_and_gains_a(
