@@ -399,6 +399,14 @@ async fn a_wish_that_changed_once_is_carried_out_in_the_next_round() {
     assert_eq!((record.outcome, looks(&ec2)), (Outcome::Applied, 2));
 }
 
+/// Gives the image a snapshot that is not encrypted.
+fn add_snapshot(ec2: &Script<'_>) {
+    ec2.state.borrow_mut().edit(|image| {
+        let plain = image.clone();
+        *image = plain.device("/dev/sda1", Some("snap-1"), Some(false));
+    });
+}
+
 /// An image that is to become public and to lose an account, and whose facts are so slow.
 fn public_without_b<'a>(facts: impl Fn(f64) -> Result<Duration, CallError> + 'a) -> Script<'a> {
     let start = Instant::now();
@@ -412,12 +420,7 @@ fn public_without_b<'a>(facts: impl Fn(f64) -> Result<Duration, CallError> + 'a)
             Ok(NOW)
         },
     );
-    let state = &ec2.state;
-    state.borrow_mut().edit(|image| {
-        *image = image
-            .clone()
-            .device("/dev/sda1", Some("snap-1"), Some(false));
-    });
+    add_snapshot(&ec2);
     ec2
 }
 
@@ -477,12 +480,7 @@ async fn removals_go_ahead_once_even_if_the_read_after_them_does_not_show_them()
                 _ => Ok(NOW),
             }
         });
-        ec2.state.borrow_mut().edit(|image| {
-            let device = image
-                .clone()
-                .device("/dev/sda1", Some("snap-1"), Some(false));
-            *image = device;
-        });
+        add_snapshot(&ec2);
         record(&ec2, REAL).await;
         assert_eq!(writes(&ec2), expected);
     }
@@ -506,12 +504,7 @@ async fn loses_b_and_gains_a(
     });
     let copiers = ("snap-1".to_owned(), accounts(B));
     ec2.state.borrow_mut().copy.extend([copiers]);
-    ec2.state.borrow_mut().edit(|image| {
-        let device = image
-            .clone()
-            .device("/dev/sda1", Some("snap-1"), Some(false));
-        *image = device;
-    });
+    add_snapshot(&ec2);
     let record = record(&ec2, REAL).await;
     (writes.take(), record)
 }
@@ -592,11 +585,7 @@ async fn removals_that_are_wanted_only_after_a_fault_do_not_wait_either() {
         }
         Ok(Duration::from_secs(2))
     });
-    ec2.state.borrow_mut().edit(|image| {
-        *image = image
-            .clone()
-            .device("/dev/sda1", Some("snap-1"), Some(false));
-    });
+    add_snapshot(&ec2);
     record(&ec2, REAL).await;
     assert_eq!(
         writes(&ec2),
