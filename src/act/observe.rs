@@ -38,7 +38,7 @@ const PART_READ_TIMEOUT: Duration = Duration::from_secs(3);
 const UNANSWERED_HALVINGS_MAX: usize = 2;
 
 /// Our own code for an image that EC2 describes in a way that cannot be read.
-const UNREADABLE_IMAGE: &str = "UnreadableImage";
+const UNREADABLE_IMAGE_CODE: &str = "UnreadableImage";
 
 /// An image, and the moment in which EC2 was asked for it: what its answer shows is not older.
 #[derive(Debug, Clone)]
@@ -369,7 +369,7 @@ impl Found {
 fn unreadable(id: ImageId, problem: &str) -> Seen {
     let error = CallError {
         operation: "DescribeImages",
-        code: UNREADABLE_IMAGE.into(),
+        code: UNREADABLE_IMAGE_CODE.into(),
         message: format!("EC2 describes the image in a way that cannot be read: {problem}"),
         kind: ErrorKind::Transient,
     };
@@ -380,7 +380,7 @@ fn unreadable(id: ImageId, problem: &str) -> Seen {
 fn its_own_fault(error: CallError) -> CallError {
     if error.is_unreadable() {
         return CallError {
-            code: UNREADABLE_IMAGE.into(),
+            code: UNREADABLE_IMAGE_CODE.into(),
             ..error
         };
     }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use ami_warden_core::{
-    Change, CopyPermissions, Grantee, Image, ImageId, Key, LaunchPermissions, SnapshotFacts,
-    StoredParameter, StoredValue,
+    Change, CopyPermissions, Direction, Grantee, Image, ImageId, Key, LaunchPermissions,
+    SnapshotFacts, StoredParameter, StoredValue,
 };
 use chrono::DateTime;
 use tokio::time::{Instant, sleep};
@@ -86,6 +86,13 @@ impl Ec2State {
                 let public = self.launch.contains(&Grantee::All);
                 self.edit(|image| image.public = public);
             }
+            Change::CopyPermission(change) => {
+                let accounts = self.copy.entry(change.snapshot.clone()).or_default();
+                *accounts = match change.direction {
+                    Direction::Add => &*accounts | &change.accounts,
+                    Direction::Remove => &*accounts - &change.accounts,
+                };
+            }
             other => panic!("no script writes {other:?}"),
         }
     }
@@ -149,6 +156,14 @@ fn words(change: &Change) -> String {
         Change::Description { to, .. } => format!("description {to}"),
         Change::LaunchPermission(change) => {
             format!("launch +{} -{}", names(&change.add), names(&change.remove))
+        }
+        Change::CopyPermission(change) => {
+            let accounts: Vec<_> = change.accounts.iter().map(ToString::to_string).collect();
+            let accounts = accounts.join(" ");
+            match change.direction {
+                Direction::Add => format!("copy {} +{accounts}", change.snapshot),
+                Direction::Remove => format!("copy {} -{accounts}", change.snapshot),
+            }
         }
         other => format!("{other:?}"),
     }

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// EC2's codes against public images that a guardrail knows, or that concern a quota.
-const KNOWN_GROUNDS: [&str; 4] = [
+const KNOWN_REJECTION_CODES: [&str; 4] = [
     "OperationNotPermitted",
     "UnsupportedOperation",
     "InvalidParameter",
@@ -386,7 +386,7 @@ fn rejected(image: ImageId, change: &Change, error: &CallError) -> Refusal {
         operation: error.operation,
         code: error.code.clone().into_owned(),
         message: error.message.clone(),
-        new_ground: makes_public && !KNOWN_GROUNDS.contains(&error.code.as_ref()),
+        new_ground: makes_public && !KNOWN_REJECTION_CODES.contains(&error.code.as_ref()),
     };
     Refusal::new(change.attribute(), Ground::Ec2Refused(Box::new(refusal)))
 }

@@ -259,3 +259,21 @@ async fn one_image_is_read_again_as_it_is_now() {
         ["not-found"]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_image_is_as_old_as_the_try_that_was_answered() {
+    let ec2 = Script::new(|_, state: &mut Ec2State| {
+        if state.calls.len() == 1 {
+            return Err(error("InternalError"));
+        }
+        Ok(Duration::from_secs(1))
+    });
+    let ec2 = ec2.with(numbered(0, ImageState::Available));
+    let start = Instant::now();
+    let seen = look(&ec2, 1, &Promised::Nothing, HOUR).await;
+    let [Seen::Image(fresh)] = seen.as_slice() else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(fresh.read_at.elapsed(), Duration::from_secs(1));
+    assert!(fresh.read_at > start);
+}

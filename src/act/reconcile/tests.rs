@@ -1,9 +1,11 @@
 //! Tests of one image's way: each call that goes out, and the record in the end.
 
+use std::cell::RefCell;
+
 use ami_warden_core::{
     AllowedCopiers, AllowedGrantees, DecodeContext, Event, Guardrails, Job, PolicyFault,
     SharedTagPatterns, StoredValue, Task,
-    testing::{grantees, image, now},
+    testing::{accounts, grantees, image, now},
 };
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use serde_json::{Value, json};
@@ -397,6 +399,14 @@ async fn a_wish_that_changed_once_is_carried_out_in_the_next_round() {
     assert_eq!((record.outcome, looks(&ec2)), (Outcome::Applied, 2));
 }
 
+/// Gives the image a snapshot that is not encrypted.
+fn add_snapshot(ec2: &Script<'_>) {
+    ec2.state.borrow_mut().edit(|image| {
+        let plain = image.clone();
+        *image = plain.device("/dev/sda1", Some("snap-1"), Some(false));
+    });
+}
+
 /// An image that is to become public and to lose an account, and whose facts are so slow.
 fn public_without_b<'a>(facts: impl Fn(f64) -> Result<Duration, CallError> + 'a) -> Script<'a> {
     let start = Instant::now();
@@ -410,12 +420,7 @@ fn public_without_b<'a>(facts: impl Fn(f64) -> Result<Duration, CallError> + 'a)
             Ok(NOW)
         },
     );
-    let state = &ec2.state;
-    state.borrow_mut().edit(|image| {
-        *image = image
-            .clone()
-            .device("/dev/sda1", Some("snap-1"), Some(false));
-    });
+    add_snapshot(&ec2);
     ec2
 }
 
@@ -457,6 +462,102 @@ async fn removals_do_not_wait_for_facts_that_only_additions_need() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn removals_go_ahead_once_even_if_the_read_after_them_does_not_show_them() {
+    let late = Duration::from_secs(2);
+    let (alone, together) = (format!("launch + -{B}"), format!("launch +all -{B}"));
+    for (facts, expected) in [
+        (Ok(late), vec![alone.clone(), together]),
+        (Err("UnauthorizedOperation"), vec![alone]),
+    ] {
+        let tags = [("launch-permission", "all -333344445555")];
+        let ec2 = script(&tags, B, |call, state| {
+            if call == "permissions" && state.count("permissions") == 2 {
+                state.launch.extend(grantees(B));
+            }
+            match state.count("snapshots") {
+                1 if call.starts_with("snapshots") => Ok(late),
+                2 if call.starts_with("snapshots") => facts.map_err(error),
+                _ => Ok(NOW),
+            }
+        });
+        add_snapshot(&ec2);
+        record(&ec2, REAL).await;
+        assert_eq!(writes(&ec2), expected);
+    }
+}
+
+/// The writes to an image, each with its second, and the record. It loses B and gains A, one of them
+/// by launch permissions, the other by copy permissions; the read that begins so takes a while.
+async fn loses_b_and_gains_a(
+    tags: [(&str, &str); 2],
+    read: &str,
+    answer: Result<Duration, &'static str>,
+) -> (Vec<(String, f64)>, ImageRecord) {
+    let (start, writes) = (Instant::now(), RefCell::new(Vec::new()));
+    let ec2 = script(&tags, B, |call, _| {
+        if call.starts_with("launch") || call.starts_with("copy ") {
+            writes.borrow_mut().push((call.to_owned(), since(start)));
+        } else if call.starts_with(read) {
+            return answer.map_err(error);
+        }
+        Ok(NOW)
+    });
+    let copiers = ("snap-1".to_owned(), accounts(B));
+    ec2.state.borrow_mut().copy.extend([copiers]);
+    add_snapshot(&ec2);
+    let record = record(&ec2, REAL).await;
+    (writes.take(), record)
+}
+
+#[tokio::test(start_paused = true)]
+async fn removals_of_one_side_do_not_wait_for_the_permissions_of_the_other() {
+    const MINUS_B: &str = "-333344445555";
+    let launch_loses = [("launch-permission", MINUS_B), ("copy-permission", A)];
+    let copy_loses = [("launch-permission", A), ("copy-permission", MINUS_B)];
+    for (tags, read, removal, addition) in [
+        (
+            launch_loses,
+            "copiers",
+            format!("launch + -{B}"),
+            format!("copy snap-1 +{A}"),
+        ),
+        (
+            copy_loses,
+            "permissions",
+            format!("copy snap-1 -{B}"),
+            format!("launch +{A} -"),
+        ),
+    ] {
+        let soon = Ok(Duration::from_millis(900));
+        let (writes, _) = loses_b_and_gains_a(tags, read, soon).await;
+        assert!(
+            writes.iter().all(|(_, second)| (second - 0.9).abs() < 0.01),
+            "{writes:?}"
+        );
+        let mut both: Vec<_> = writes.into_iter().map(|(call, _)| call).collect();
+        both.sort();
+        let mut expected = [removal.clone(), addition.clone()];
+        expected.sort();
+        assert_eq!(both, expected);
+
+        let late = Ok(Duration::from_secs(2));
+        let (writes, record) = loses_b_and_gains_a(tags, read, late).await;
+        let calls: Vec<_> = writes.iter().map(|(call, _)| call).collect();
+        assert_eq!(calls, [&removal, &addition]);
+        assert!(
+            (writes[0].1 - 1.0).abs() < 0.01 && writes[1].1 > 2.9,
+            "{writes:?}"
+        );
+        assert_eq!((record.outcome, record.error), (Outcome::Applied, None));
+
+        let never = Err("UnauthorizedOperation");
+        let (writes, record) = loses_b_and_gains_a(tags, read, never).await;
+        assert_eq!(writes, [(removal, 0.0)]);
+        assert_eq!(record.error.unwrap().code, "UnauthorizedOperation");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn slow_facts_are_waited_for_where_nothing_is_removed() {
     let ec2 = public_without_b(|_| Ok(Duration::from_secs(3)));
     ec2.state.borrow_mut().launch = grantees("");
@@ -484,11 +585,7 @@ async fn removals_that_are_wanted_only_after_a_fault_do_not_wait_either() {
         }
         Ok(Duration::from_secs(2))
     });
-    ec2.state.borrow_mut().edit(|image| {
-        *image = image
-            .clone()
-            .device("/dev/sda1", Some("snap-1"), Some(false));
-    });
+    add_snapshot(&ec2);
     record(&ec2, REAL).await;
     assert_eq!(
         writes(&ec2),
