@@ -438,7 +438,7 @@ impl AnswerSchema {
     pub const PATH: &str = "deploy/answer.schema.json";
 
     /// Compiles this version of it.
-    pub fn compile(schema: Value) -> Result<Self, boon::CompileError> {
+    pub fn compile(schema: Value) -> Result<Self, Box<boon::CompileError>> {
         let mut schemas = boon::Schemas::new();
         let mut compiler = boon::Compiler::new();
         compiler.add_resource(Self::PATH, schema)?;
