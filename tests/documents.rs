@@ -529,6 +529,15 @@ fn every_setting_is_a_parameter_of_the_template() {
     assert!(missing.is_empty(), "{missing:#?}");
 }
 
+#[test]
+fn every_refusal_code_and_setting_is_in_an_end_to_end_test() {
+    let tests: String = sources("tests/e2e").iter().map(|file| read(file)).collect();
+    let mut names: Vec<&str> = RefusalCode::ALL.iter().map(|code| code.as_str()).collect();
+    names.extend(settings::ALL.map(|setting| setting.variable));
+    names.retain(|name| !tests.contains(&format!("\"{name}\"")));
+    assert!(names.is_empty(), "no file of tests/e2e has {names:?}");
+}
+
 /// The number that a terminal knows a colour of `cli/src/text.rs` by.
 fn terminal_code(style: &str) -> &'static str {
     match style {

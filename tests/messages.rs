@@ -1177,11 +1177,16 @@ fn each_setting_alone_changes_what_becomes_of_an_image() {
         (name, value.to_owned())
     };
     let strict = vec![first(settings::ORGANIZATION_ARN)];
-    let open = vec![
+    let mut open = vec![
         first(settings::ORGANIZATION_ARN),
         (settings::ALLOWED_GRANTEES, "*".to_owned()),
-        (settings::SHARE_BACKUPS, "true".to_owned()),
     ];
+    for setting in settings::ALL {
+        let name = setting.variable;
+        if values[name]["default"] == "false" && name != settings::DRY_RUN {
+            open.push((name, "true".to_owned()));
+        }
+    }
     let bases = [
         ("all 444455556666 o-exampleorgid -333344445555", strict),
         ("444455556666", open),

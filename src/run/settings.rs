@@ -480,7 +480,14 @@ mod tests {
     /// words of what is allowed. End-to-end tests, messages and the template's tests read them too.
     fn values() -> BTreeMap<&'static str, Value> {
         let text = include_str!("../../deploy/tests/settings.json");
-        serde_json::from_str(text).unwrap()
+        let values: BTreeMap<&str, Value> = serde_json::from_str(text).unwrap();
+        let mut missing = ALL.map(|setting| setting.variable).to_vec();
+        missing.retain(|variable| !values.contains_key(variable));
+        assert!(
+            missing.is_empty(),
+            "deploy/tests/settings.json has no {missing:?}"
+        );
+        values
     }
 
     /// The allowed values of one setting.
@@ -616,9 +623,7 @@ mod tests {
                 wrong.push(format!("the row of {camel} in ALL"));
             }
             for key in ["accepted", "refused"] {
-                let list = values
-                    .get(setting.variable)
-                    .and_then(|row| row[key].as_array());
+                let list = values[setting.variable][key].as_array();
                 if list.is_none_or(Vec::is_empty) {
                     let name = setting.variable;
                     wrong.push(format!(

@@ -566,31 +566,37 @@ mod tests {
 
     #[test]
     fn codes_are_in_the_order_in_which_an_answer_lists_refusals() {
+        let order = [
+            "public-not-allowed",
+            "encrypted-snapshot",
+            "encryption-unknown",
+            "product-code",
+            "watermark",
+            "block-public-access",
+            "deprecated",
+            "backup-image",
+            "finding-severity",
+            "aws-managed-key",
+            "key-unusable",
+            "key-not-shared",
+            "grantee-not-allowed",
+            "copier-not-allowed",
+            "shared-tag-not-allowed",
+            "too-many-removals",
+            "invalid-directive",
+            "not-supported",
+            "ec2-refused",
+        ];
         let texts: Vec<&str> = RefusalCode::ALL.iter().map(|code| code.as_str()).collect();
-        assert_eq!(
-            texts,
-            [
-                "public-not-allowed",
-                "encrypted-snapshot",
-                "encryption-unknown",
-                "product-code",
-                "watermark",
-                "block-public-access",
-                "deprecated",
-                "backup-image",
-                "finding-severity",
-                "aws-managed-key",
-                "key-unusable",
-                "key-not-shared",
-                "grantee-not-allowed",
-                "copier-not-allowed",
-                "shared-tag-not-allowed",
-                "too-many-removals",
-                "invalid-directive",
-                "not-supported",
-                "ec2-refused",
-            ]
-        );
+        let mut wrong = Vec::new();
+        for text in texts.iter().filter(|text| !order.contains(text)) {
+            wrong.push(format!("{text} is not in this list"));
+        }
+        for text in order.iter().filter(|text| !texts.contains(text)) {
+            wrong.push(format!("{text} is in this list, and no code"));
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        assert_eq!(texts, order);
         assert!(RefusalCode::ALL.is_sorted());
     }
 
