@@ -486,8 +486,9 @@ async fn removals_go_ahead_once_even_if_the_read_after_them_does_not_show_them()
     }
 }
 
-/// The writes to an image, each with its second, and the record. It loses B and gains A, one of them
-/// by launch permissions, the other by copy permissions; the read that begins so takes a while.
+/// The writes to an image, each with its second, and the record. It loses B and gains A, one of
+/// them by launch permissions, the other by copy permissions; the read that begins so takes a
+/// while.
 async fn loses_b_and_gains_a(
     tags: [(&str, &str); 2],
     read: &str,
