@@ -75,7 +75,6 @@ pub struct Survey {
     /// The account of the images; `None` if it cannot be told.
     pub account: Option<AccountId>,
     pub region: String,
-    /// When it was made.
     pub time: DateTime<Utc>,
     /// Whether a person named the images, or asked about all: then all are listed.
     pub lists_all: bool,

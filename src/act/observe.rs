@@ -51,7 +51,6 @@ pub struct Fresh {
 /// An image that was looked for.
 #[derive(Debug, Clone)]
 pub enum Seen {
-    /// It is there.
     Image(Fresh),
     /// Its outcome is settled already.
     Record(Box<ImageRecord>),

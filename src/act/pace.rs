@@ -25,7 +25,6 @@ pub(super) struct Pace {
     turn: Mutex<()>,
     /// Wakes the first caller: an answer came.
     answered: Notify,
-    /// Callers in the queue.
     waiting: Cell<u32>,
     /// Those of them that the operation has not refused again and again.
     hopeful: Cell<u32>,
@@ -42,9 +41,9 @@ pub(super) enum Feedback {
     LetThrough,
     /// A fault, or no answer: says nothing about limits.
     Fault,
-    /// Too many requests.
     Throttled {
-        /// Tells callers apart.
+        /// The number of the throttled caller: one image that EC2 is busy with is no limit of the
+        /// operation.
         caller: u64,
         /// The number of throttled answers in a row that this caller got.
         in_a_row: u32,

@@ -151,7 +151,6 @@ pub struct UsageReport {
 pub enum ReportState {
     /// EC2 is at work on it.
     Pending,
-    /// It can be read.
     Available,
     /// It did not come about, with EC2's reason.
     Failed(String),
@@ -172,7 +171,6 @@ pub struct UsageEntry {
 /// An image in an answer, or one that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Described {
-    /// It can be read.
     Image(Box<Image>),
     /// It cannot be read; the text names the field. Its neighbours are not at fault.
     Unreadable(ImageId, String),

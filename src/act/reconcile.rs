@@ -792,7 +792,6 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         }
     }
 
-    /// Reads the image again.
     async fn again(&self, work: &Work<'_>) -> Seen {
         let Work { id, attempts, .. } = *work;
         match work.promised_until {

@@ -13,7 +13,6 @@ pub enum Outcome {
     Refused,
     /// The image is pending; its state change brings it back.
     Deferred,
-    /// Something was changed.
     Applied,
     /// A dry run: something would be changed.
     Planned,
@@ -87,10 +86,7 @@ pub enum Effect {
     /// A preview: no call was sent.
     Proposed,
     /// A dry run: EC2 was asked whether it permits the call.
-    DryRun {
-        /// Its answer.
-        permitted: bool,
-    },
+    DryRun { permitted: bool },
     /// The call was sent, and EC2 took it.
     Done {
         /// The launch permissions afterwards; `None` for other attributes.

@@ -75,7 +75,6 @@ struct Read {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{parameter}: {fault}")]
 pub struct RulebookError {
-    /// Its name.
     pub parameter: String,
     /// The reason why it cannot be used.
     pub fault: RulebookFault,

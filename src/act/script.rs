@@ -28,7 +28,6 @@ pub(crate) const RULES: &str = "/ami-warden/rules";
 /// A loop without end fails its test here.
 const CALLS_MAX: usize = 5000;
 
-/// What EC2 holds.
 #[derive(Debug, Default)]
 pub(crate) struct Ec2State {
     pub(crate) images: BTreeMap<ImageId, Described>,
@@ -51,7 +50,6 @@ impl Ec2State {
         self.images.insert(id, Described::Image(Box::new(image)));
     }
 
-    /// Changes every image.
     pub(crate) fn edit(&mut self, edit: impl Fn(&mut Image)) {
         for described in self.images.values_mut() {
             if let Described::Image(image) = described {

@@ -179,9 +179,7 @@ impl fmt::Display for Answer {
 /// Where a sweep goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SweepFrom {
-    /// It begins anew.
     Beginning,
-    /// Behind this image.
     After(ImageId),
 }
 

@@ -290,7 +290,6 @@ impl Serialize for Node<'_> {
     }
 }
 
-/// The object below `More`.
 struct Lacking<I>(I);
 
 impl<'a, I: Iterator<Item = (&'a str, usize)> + Clone> Serialize for Lacking<I> {

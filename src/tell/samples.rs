@@ -29,7 +29,6 @@ pub(super) fn unit(number: usize) -> Grantee {
         .unwrap()
 }
 
-/// So many organizational units.
 pub(super) fn units(count: usize) -> LaunchPermissions {
     (0..count).map(unit).collect()
 }

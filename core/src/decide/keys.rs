@@ -21,7 +21,7 @@ use crate::model::{
 pub enum KeyCheck {
     /// It is added, with a note.
     Warn,
-    /// It is refused.
+    /// It is refused, with its keys.
     Refuse,
 }
 

@@ -44,7 +44,6 @@ pub(crate) enum Note {
     KeyUnknown {
         /// The ARN of the key.
         key: String,
-        /// The cause.
         doubt: KeyDoubt,
     },
     /// Certainly nobody in these grantees can use the key (`KEY_CHECK` is `warn`).
