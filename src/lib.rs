@@ -61,7 +61,7 @@ mod tell;
 #[cfg(feature = "aws")]
 pub use run::lambda;
 pub use run::{
-    invocation::{InvocationError, Warden},
+    invocation::{IMAGE_TIMEOUT, InvocationError, Warden},
     settings::{self, Settings},
     time_budget::TimeBudget,
 };

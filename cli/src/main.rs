@@ -41,8 +41,11 @@ use crate::{
     words::{Harmless, one_line},
 };
 
-/// The exit code where something did not work.
-const FAILED: u8 = 1;
+/// The exit codes, in the words of the help.
+const EXIT_NOTHING_TO_DO: u8 = 0;
+const EXIT_FAILED: u8 = 1;
+const EXIT_CHANGES: u8 = 2;
+const EXIT_REFUSED: u8 = 3;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -53,7 +56,7 @@ async fn main() -> ExitCode {
             let failed = message.use_stderr();
             let _ = message.print();
             return if failed {
-                ExitCode::from(FAILED)
+                ExitCode::from(EXIT_FAILED)
             } else {
                 ExitCode::SUCCESS
             };
@@ -63,7 +66,7 @@ async fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             eprintln!("error: {}", one_line(&failure.to_string()));
-            ExitCode::from(FAILED)
+            ExitCode::from(EXIT_FAILED)
         }
     }
 }
@@ -129,14 +132,17 @@ fn warn(survey: &Survey) {
     }
 }
 
-/// The signal for pipelines; the help says the same.
+/// The signal for pipelines: the gravest of all that would happen.
 fn exit_code(survey: &Survey) -> u8 {
     let totals = survey.totals();
-    match () {
-        () if totals.failed > 0 || survey.not_found().next().is_some() => FAILED,
-        () if totals.refusals > 0 => 3,
-        () if totals.to_change > 0 => 2,
-        () => 0,
+    if totals.failed > 0 || survey.not_found().next().is_some() {
+        EXIT_FAILED
+    } else if totals.refusals > 0 {
+        EXIT_REFUSED
+    } else if totals.to_change > 0 {
+        EXIT_CHANGES
+    } else {
+        EXIT_NOTHING_TO_DO
     }
 }
 

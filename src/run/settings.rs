@@ -10,7 +10,7 @@ use ami_warden_core::{
     SHARED_TAG_PREFIX, Severity, SharedTagPatterns,
 };
 
-use crate::act::rulebook::RulebookSettings;
+use crate::act::{observe::TagScope, reconcile::ImageSettings, rulebook::RulebookSettings};
 
 /// The prefix of directive tags.
 pub const TAG_PREFIX: &str = "TAG_PREFIX";
@@ -292,6 +292,27 @@ impl Settings {
             tag_prefix,
             partition: partition_of(region.as_deref().unwrap_or_default()),
         })
+    }
+
+    /// The tags that concern the function.
+    #[must_use]
+    pub fn tag_scope(&self) -> TagScope<'_> {
+        TagScope {
+            prefix: &self.tag_prefix,
+            any_tag: self.rulebook.policy_path.is_some(),
+            status_tag: self.status_tag.as_deref(),
+        }
+    }
+
+    /// The settings by which each image is reconciled.
+    #[must_use]
+    pub fn image_settings(&self) -> ImageSettings<'_> {
+        ImageSettings {
+            organization: self.rulebook.organization.as_ref(),
+            partition: self.partition,
+            tag_prefix: &self.tag_prefix,
+            status_tag: self.status_tag.as_deref(),
+        }
     }
 }
 
