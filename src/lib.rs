@@ -67,7 +67,7 @@ pub use run::{
 };
 
 pub use tell::{
-    answer::{Answer, entry_json},
+    answer::Answer,
     log::LogSettings,
     metrics::{InvocationMetrics, Metrics},
 };

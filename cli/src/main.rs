@@ -102,11 +102,12 @@ async fn run(options: &Options) -> Result<u8, Failure> {
         html::write(path, &survey)?;
     }
     let keys = options.key_policy.then(|| survey.key_advice());
-    print(&if options.json() {
+    let output = if options.json() {
         json::answer(&survey, keys.as_deref())?
     } else {
-        text::render(&survey, keys.as_deref(), &options.form())
-    })?;
+        text::render(&survey, keys.as_deref(), &options.form()).into_bytes()
+    };
+    print(&output)?;
     Ok(exit_code(&survey))
 }
 
@@ -146,8 +147,8 @@ fn exit_code(survey: &Survey) -> u8 {
     }
 }
 
-fn print(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+fn print(output: &[u8]) -> Result<(), Failure> {
+    match std::io::stdout().write_all(output) {
         // The reader has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),

@@ -227,11 +227,9 @@ impl Survey {
         self.images.iter().map(|looked| &looked.record)
     }
 
-    /// The images that the answer lists.
-    pub fn listed(&self) -> impl Iterator<Item = &ImageRecord> {
-        self.records().filter(|record| {
-            self.lists_all || !matches!(record.outcome, Outcome::Unchanged | Outcome::Skipped)
-        })
+    /// Whether the answer lists the image.
+    pub fn is_listed(&self, record: &ImageRecord) -> bool {
+        self.lists_all || !matches!(record.outcome, Outcome::Unchanged | Outcome::Skipped)
     }
 
     /// Images that are public although nothing says that they should be. They are left alone.
@@ -246,15 +244,6 @@ impl Survey {
             |record: &&ImageRecord| record.skipped.as_ref() == Some(&SkipReason::NotFound);
         self.records()
             .filter(move |record| self.named && missing(record))
-    }
-
-    /// The number of images of each outcome.
-    pub fn summary(&self) -> BTreeMap<&'static str, usize> {
-        let mut summary = BTreeMap::new();
-        for record in self.records() {
-            *summary.entry(record.outcome.as_str()).or_default() += 1;
-        }
-        summary
     }
 
     /// Who needs which key: the grantees that have access, would be let in, or are kept out for the
