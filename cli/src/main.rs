@@ -32,7 +32,7 @@ use std::{
     process::ExitCode,
 };
 
-use ami_warden::{aws::Choice, aws::Clients, aws::ReadOnly};
+use ami_warden::{aws::Choice, aws::Clients, aws::ReadOnly, aws::profiles};
 
 use crate::{
     failure::Failure,
@@ -78,13 +78,18 @@ async fn run(options: &Options) -> Result<u8, Failure> {
     };
     // Before anything of AWS is needed: a check of rules may run without credentials.
     let rules = options.rules()?;
-    let clients = Clients::<ReadOnly>::chosen(&choice).await;
-    let region = clients.region.clone().ok_or(Failure::NoRegion)?;
-    let settings = options.settings.settings(&region)?;
+    let settings = options.settings.settings()?;
     if let Some(path) = &options.html {
         html::check(path)?;
     }
-    clients.caller.check_credentials().await?;
+    let clients = Clients::<ReadOnly>::chosen(&choice).await;
+    let Some(region) = clients.region.clone() else {
+        return Err(no_profile(options).await.unwrap_or(Failure::NoRegion));
+    };
+    if let Err(error) = clients.caller.check_credentials().await {
+        return Err(no_profile(options).await.unwrap_or(error.into()));
+    }
+    let settings = settings.in_region(&region);
     let sources = Sources {
         settings: &settings,
         region: &region,
@@ -109,6 +114,17 @@ async fn run(options: &Options) -> Result<u8, Failure> {
     };
     print(&output)?;
     Ok(exit_code(&survey))
+}
+
+/// The failure of a profile that does not exist, which shows as a lack of Region or credentials.
+async fn no_profile(options: &Options) -> Option<Failure> {
+    let typed = options.profile.clone();
+    let name = typed.or_else(|| std::env::var("AWS_PROFILE").ok())?;
+    let known = profiles().await?;
+    if name.is_empty() || known.contains(&name) {
+        return None;
+    }
+    Some(Failure::NoProfile { name, known })
 }
 
 /// Warnings and errors that are about no image that was read.

@@ -100,20 +100,15 @@ impl SettingOptions {
     ///
     /// # Errors
     /// A value that is not allowed.
-    pub fn settings(&self, region: &str) -> Result<Settings, BadSetting> {
-        self.settings_from(region, |variable| std::env::var(variable).ok())
+    pub fn settings(&self) -> Result<Settings, BadSetting> {
+        self.settings_from(|variable| std::env::var(variable).ok())
     }
 
     fn settings_from(
         &self,
-        region: &str,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Settings, BadSetting> {
         let value = |name: &str| {
-            // A profile may name it.
-            if name == "AWS_REGION" {
-                return Some(region.to_owned());
-            }
             if let Some(typed) = self.typed.get(name) {
                 return Some(typed.clone());
             }
@@ -164,10 +159,7 @@ mod tests {
                 .find(|(known, _)| *known == name)
                 .map(|(_, value)| (*value).to_owned())
         };
-        typed(args)
-            .settings_from("us-east-1", variable)
-            .unwrap_err()
-            .to_string()
+        typed(args).settings_from(variable).unwrap_err().to_string()
     }
 
     #[test]
@@ -178,14 +170,11 @@ mod tests {
             assert_eq!(options.typed[setting.variable], "from option");
         }
         let options = typed(&["--tag-prefix", "team/", "--dry-run"]);
-        let settings = options.settings_from("cn-north-1", |_| Some("no/".to_owned()));
+        let settings = options.settings_from(|_| Some("no/".to_owned()));
         assert!(settings.is_err(), "the other variables count: {settings:?}");
         let variable = |name: &str| (name == "TAG_PREFIX").then(|| "no/".to_owned());
-        let settings = options.settings_from("cn-north-1", variable).unwrap();
-        assert_eq!(
-            (settings.tag_prefix.as_str(), settings.partition),
-            ("team/", "aws-cn")
-        );
+        let settings = options.settings_from(variable).unwrap();
+        assert_eq!(settings.tag_prefix, "team/");
         assert!(settings.dry_run);
     }
 
@@ -231,8 +220,7 @@ mod tests {
     #[test]
     fn an_option_for_one_form_of_the_allow_list_replaces_a_variable_for_the_other() {
         let variable = |name: &str| (name == "ALLOWED_GRANTEES").then(|| "*".to_owned());
-        let settings =
-            typed(&["--allowed-grantees-parameter=/a"]).settings_from("us-east-1", variable);
+        let settings = typed(&["--allowed-grantees-parameter=/a"]).settings_from(variable);
         assert_eq!(
             settings.unwrap().rulebook.allow_list_parameter.as_deref(),
             Some("/a")

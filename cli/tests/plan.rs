@@ -1052,19 +1052,47 @@ fn a_profile_and_a_region_that_are_typed_count_before_the_environment() {
     world.vars.retain(|(name, _)| *name != "AWS_REGION");
     let run = world.text(&["--profile", "other"]);
     assert!(run.out.contains("Region eu-west-3:"), "{run:?}");
-    let run = world.run(&["--profile", "none-such"]);
-    assert_eq!(run.code, Some(1));
-    assert!(
+}
+
+#[test]
+fn a_profile_that_does_not_exist_is_told_with_those_that_do() {
+    let config = file(
+        "known-profiles",
+        "[profile team]\n[default]\n[profile other]\n",
+    );
+    let mut world = World::seeded().var("AWS_CONFIG_FILE", &config);
+    let error = "error: the profile \"nope\" does not exist: name one of your AWS configuration \
+        files with --profile or AWS_PROFILE: default, other, team\n";
+    let outcome = |world: &World, args: &[&str]| {
+        let run = world.run(args);
+        assert_eq!((run.code, run.out.as_str()), (Some(1), ""));
         run.err
-            .starts_with("error: no Region is set. Name one with --region"),
-        "{run:?}"
-    );
-    let run = world.run(&["--profile", "none-such", "--region", "eu-west-3"]);
-    assert_eq!(run.code, Some(1));
+    };
+    assert_eq!(outcome(&world, &["--profile", "nope"]), error);
+    world.vars.retain(|(name, _)| *name != "AWS_REGION");
+    assert_eq!(outcome(&world, &["--profile", "nope"]), error);
+    let world = world.var("AWS_PROFILE", "nope");
+    assert_eq!(outcome(&world, &[]), error);
+    let told = outcome(&world, &["--profile", "team"]);
+    assert!(told.starts_with("error: no Region is set."), "{told}");
+    let told = outcome(&world, &["--profile", "team", "--region", "eu-west-3"]);
+    assert!(told.starts_with("error: no AWS credentials: "), "{told}");
+    let world = world.var("AWS_CONFIG_FILE", &file("no-profiles", ""));
+    let told = outcome(&world, &[]);
     assert!(
-        run.err.starts_with("error: no AWS credentials: ") && run.err.contains("none-such"),
-        "{run:?}"
+        told.contains("AWS_CONFIG_FILE") && told.contains("have none"),
+        "{told}"
     );
+}
+
+#[test]
+fn a_bad_setting_is_told_without_region_and_credentials() {
+    let mut world = World::new();
+    world.vars.retain(|(name, _)| !name.starts_with("AWS_"));
+    let run = world.run(&["--max-removals=many"]);
+    assert_eq!((run.code, run.out.as_str()), (Some(1), ""));
+    let begins = "error: --max-removals=\"many\" is not allowed: ";
+    assert!(run.err.starts_with(begins), "{run:?}");
 }
 
 #[test]

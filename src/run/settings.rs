@@ -165,6 +165,7 @@ impl fmt::Display for SettingsError {
 
 impl SettingsError {
     /// The same error, with the name that `name` has for each variable: a command has options.
+    #[must_use]
     pub fn named<N: Fn(&str) -> String>(&self, name: N) -> NamedSettingsError<'_, N> {
         NamedSettingsError { error: self, name }
     }
@@ -292,6 +293,13 @@ impl Settings {
             tag_prefix,
             partition: partition_of(region.as_deref().unwrap_or_default()),
         })
+    }
+
+    /// The same settings for the images of this Region.
+    #[must_use]
+    pub fn in_region(mut self, region: &str) -> Self {
+        self.partition = partition_of(region);
+        self
     }
 
     /// The tags that concern the function.
@@ -855,6 +863,8 @@ mod tests {
                     .partition,
                 partition
             );
+            let elsewhere = settings(&[("AWS_REGION", "us-iso-east-1")]).unwrap();
+            assert_eq!(elsewhere.in_region(region).partition, partition);
         }
     }
 }
