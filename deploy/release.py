@@ -36,7 +36,8 @@ TARGETS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"]
 # The documents and everything they link to, so that each link still leads somewhere.
 SHIPPED = [
     "CHANGELOG.md", "CONTRIBUTING.md", "DESIGN.md", "LICENSE", "README.md", "SECURITY.md", "deploy/README.md", "deploy/answer.schema.json",
-    "deploy/cdk", "deploy/check.py", "deploy/fleet-member.yaml", "deploy/fleet.yaml", "deploy/iam", "deploy/policy.yaml", "deploy/redrive.py",
+    "deploy/cdk", "deploy/check.py", "deploy/fleet-member.yaml", "deploy/fleet.yaml", "deploy/iam", "deploy/plan.schema.json", "deploy/policy.yaml",
+    "deploy/redrive.py",
     "deploy/rules.schema.json", "deploy/stacks.py", "deploy/terraform", "deploy/tests/iam-simulation/rows.yaml", "docs", "events",
 ]  # fmt: skip
 NOT_SHIPPED = {"node_modules", "cdk.out", "__pycache__", ".terraform", ".terraform.lock.hcl"}

@@ -61,13 +61,13 @@ mod tell;
 #[cfg(feature = "aws")]
 pub use run::lambda;
 pub use run::{
-    invocation::{InvocationError, Warden},
+    invocation::{IMAGE_TIMEOUT, InvocationError, Warden},
     settings::{self, Settings},
     time_budget::TimeBudget,
 };
 
 pub use tell::{
-    answer::{Answer, entry_json},
+    answer::Answer,
     log::LogSettings,
     metrics::{InvocationMetrics, Metrics},
 };

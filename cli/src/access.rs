@@ -18,7 +18,7 @@ pub struct Access {
     pub reasons: Vec<Reason>,
 }
 
-/// Whether a grantee has access now, and whether it keeps it.
+/// The access of a grantee, now and after the changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// It has access and keeps it.
@@ -146,7 +146,7 @@ impl<'a> Explainer<'a> {
 
     /// The grantees of one item: read as the only tag of an image, so that no grammar stands here.
     fn grantees(&self, item: &str) -> LaunchPermissions {
-        const PREFIX: &str = "t:";
+        const ITEM_TAG_PREFIX: &str = "t:";
         if let Some(known) = self.known.borrow().get(item) {
             return known.clone();
         }
@@ -154,10 +154,11 @@ impl<'a> Explainer<'a> {
             return LaunchPermissions::new();
         };
         let mut image = Image::new(id, AccountId::from_aws(""));
-        image
-            .tags
-            .insert(format!("{PREFIX}launch-permission"), item.to_owned());
-        let tags = DirectiveTags::read(&image.tags, PREFIX);
+        image.tags.insert(
+            format!("{ITEM_TAG_PREFIX}launch-permission"),
+            item.to_owned(),
+        );
+        let tags = DirectiveTags::read(&image.tags, ITEM_TAG_PREFIX);
         let wish = Directives::of(&image, &tags, &self.context).launch_permission;
         let grantees = wish.map(|wish| wish.wanted().clone()).unwrap_or_default();
         self.known
@@ -177,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    const LAUNCH: &str = "ami-warden:launch-permission";
+    const LAUNCH_TAG: &str = "ami-warden:launch-permission";
 
     fn policy(groups: &[(&str, &str)], rules: &str) -> Policy {
         let parameter = |name: String, value: &str| StoredParameter {
@@ -243,7 +244,7 @@ mod tests {
             "[]",
         );
         let image = image()
-            .tag(LAUNCH, "444455556666, @all-teams")
+            .tag(LAUNCH_TAG, "444455556666, @all-teams")
             .tag("ami-warden:launch-permission:b", "all -222233334444");
         assert_eq!(
             access(

@@ -1,6 +1,6 @@
 //! Errors, told to a person at a terminal: what is wrong, and what to do about it.
 
-use std::{io, path::PathBuf};
+use std::{collections::BTreeSet, io, path::PathBuf};
 
 use ami_warden::{CallError, ErrorKind, RulebookError, RulebookFault, aws::NoCredentials};
 use ami_warden_core::RulesError;
@@ -15,6 +15,12 @@ pub enum Failure {
          that you use"
     )]
     NoRegion,
+    /// The files of the AWS CLI and SDKs do not have the profile.
+    #[error("the profile {name:?} does not exist: {}", profiles(.known))]
+    NoProfile {
+        name: String,
+        known: BTreeSet<String>,
+    },
     /// No credentials can be had.
     #[error(
         "no AWS credentials: name a profile with --profile or AWS_PROFILE, sign in to it with \
@@ -44,6 +50,26 @@ pub enum Failure {
     /// No JSON can be made.
     #[error("the output cannot be made: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+/// The most profiles that an error names.
+const PROFILES_SHOWN_MAX: usize = 20;
+
+/// The profiles that can be named instead.
+fn profiles(known: &BTreeSet<String>) -> String {
+    if known.is_empty() {
+        return "your AWS configuration files (~/.aws/config and ~/.aws/credentials, or the files \
+            that AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name) have none"
+            .to_owned();
+    }
+    let names: Vec<&str> = known.iter().map(String::as_str).collect();
+    let shown: Vec<&str> = names.iter().copied().take(PROFILES_SHOWN_MAX).collect();
+    let more = match names.len() - shown.len() {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    let shown = shown.join(", ");
+    format!("name one of your AWS configuration files with --profile or AWS_PROFILE: {shown}{more}")
 }
 
 /// The core speaks of the function's role; here a person reads.

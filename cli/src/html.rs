@@ -103,15 +103,13 @@ impl Texts {
 }
 
 fn data(survey: &Survey) -> Value {
-    let nobody = AccountId::from_aws("");
-    let owner = survey.account.as_ref().unwrap_or(&nobody);
     let mut messages = Texts::default();
     let listed = survey
         .images
         .iter()
         .filter(|looked| is_there(&looked.record));
     let images: Vec<Value> = listed
-        .map(|looked| image(looked, survey, owner, &mut messages))
+        .map(|looked| image(looked, survey, &mut messages))
         .collect();
     let keys: BTreeMap<&String, String> = survey
         .keys
@@ -133,7 +131,7 @@ fn is_there(record: &ImageRecord) -> bool {
     record.skipped != Some(SkipReason::NotFound)
 }
 
-fn image(looked: &Looked, survey: &Survey, owner: &AccountId, messages: &mut Texts) -> Value {
+fn image(looked: &Looked, survey: &Survey, messages: &mut Texts) -> Value {
     let record = &looked.record;
     let mut refusals = Vec::new();
     for refusal in &record.refusals {
@@ -169,7 +167,7 @@ fn image(looked: &Looked, survey: &Survey, owner: &AccountId, messages: &mut Tex
         "known": record.launch_permissions.is_some(),
         "encrypted": encrypted,
         "access": ordered(&looked.access).map(access).collect::<Vec<_>>(),
-        "locked": locked(looked, survey, owner),
+        "locked": locked(looked, survey),
         "changes": changes,
         "refusals": refusals,
         "notes": notes,
@@ -207,11 +205,14 @@ fn access(access: &Access) -> Value {
 }
 
 /// The grantees that certainly cannot use one of the image's keys.
-fn locked(looked: &Looked, survey: &Survey, owner: &AccountId) -> Vec<String> {
+fn locked(looked: &Looked, survey: &Survey) -> Vec<String> {
     let mut locked = Vec::new();
+    let Some(image) = &looked.image else {
+        return locked;
+    };
     for access in &looked.access {
         let cannot = looked.keys.iter().any(|arn| match survey.keys.get(arn) {
-            Some(KeyFacts::Known(key)) => cannot_use(key, &access.grantee, owner),
+            Some(KeyFacts::Known(key)) => cannot_use(key, &access.grantee, &image.owner),
             _ => false,
         });
         if cannot {

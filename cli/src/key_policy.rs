@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 pub const POLICY_BYTES_MAX: usize = 32_768;
 
 /// The use of a key by EC2 for a recipient.
-const USE: [&str; 4] = [
+const USE_ACTIONS: [&str; 4] = [
     "kms:DescribeKey",
     "kms:Decrypt",
     "kms:ReEncrypt*",
@@ -224,7 +224,7 @@ fn three(party: &str, partition: &str, principal: &Value, members: &Value) -> [S
         "Null": { "kms:GrantOperations": "false" },
     });
     [
-        statement("Use", json!(USE), Value::Null),
+        statement("Use", json!(USE_ACTIONS), Value::Null),
         statement("Attach", json!("kms:CreateGrant"), for_aws),
         statement("AutoScaling", json!("kms:CreateGrant"), for_auto_scaling),
     ]

@@ -32,7 +32,7 @@ use std::{
     process::ExitCode,
 };
 
-use ami_warden::{aws::Choice, aws::Clients, aws::ReadOnly};
+use ami_warden::{aws::Choice, aws::Clients, aws::ReadOnly, aws::profiles};
 
 use crate::{
     failure::Failure,
@@ -41,8 +41,11 @@ use crate::{
     words::{Harmless, one_line},
 };
 
-/// The exit code where something did not work.
-const FAILED: u8 = 1;
+/// The exit codes, in the words of the help.
+const EXIT_NOTHING_TO_DO: u8 = 0;
+const EXIT_FAILED: u8 = 1;
+const EXIT_CHANGES: u8 = 2;
+const EXIT_REFUSED: u8 = 3;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -53,7 +56,7 @@ async fn main() -> ExitCode {
             let failed = message.use_stderr();
             let _ = message.print();
             return if failed {
-                ExitCode::from(FAILED)
+                ExitCode::from(EXIT_FAILED)
             } else {
                 ExitCode::SUCCESS
             };
@@ -63,7 +66,7 @@ async fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             eprintln!("error: {}", one_line(&failure.to_string()));
-            ExitCode::from(FAILED)
+            ExitCode::from(EXIT_FAILED)
         }
     }
 }
@@ -75,13 +78,18 @@ async fn run(options: &Options) -> Result<u8, Failure> {
     };
     // Before anything of AWS is needed: a check of rules may run without credentials.
     let rules = options.rules()?;
-    let clients = Clients::<ReadOnly>::chosen(&choice).await;
-    let region = clients.region.clone().ok_or(Failure::NoRegion)?;
-    let settings = options.settings.settings(&region)?;
+    let settings = options.settings.settings()?;
     if let Some(path) = &options.html {
         html::check(path)?;
     }
-    clients.caller.check_credentials().await?;
+    let clients = Clients::<ReadOnly>::chosen(&choice).await;
+    let Some(region) = clients.region.clone() else {
+        return Err(no_profile(options).await.unwrap_or(Failure::NoRegion));
+    };
+    if let Err(error) = clients.caller.check_credentials().await {
+        return Err(no_profile(options).await.unwrap_or(error.into()));
+    }
+    let settings = settings.in_region(&region);
     let sources = Sources {
         settings: &settings,
         region: &region,
@@ -99,12 +107,24 @@ async fn run(options: &Options) -> Result<u8, Failure> {
         html::write(path, &survey)?;
     }
     let keys = options.key_policy.then(|| survey.key_advice());
-    print(&if options.json() {
+    let output = if options.json() {
         json::answer(&survey, keys.as_deref())?
     } else {
-        text::render(&survey, keys.as_deref(), &options.form())
-    })?;
+        text::render(&survey, keys.as_deref(), &options.form()).into_bytes()
+    };
+    print(&output)?;
     Ok(exit_code(&survey))
+}
+
+/// The failure of a profile that does not exist, which shows as a lack of Region or credentials.
+async fn no_profile(options: &Options) -> Option<Failure> {
+    let typed = options.profile.clone();
+    let name = typed.or_else(|| std::env::var("AWS_PROFILE").ok())?;
+    let known = profiles().await?;
+    if name.is_empty() || known.contains(&name) {
+        return None;
+    }
+    Some(Failure::NoProfile { name, known })
 }
 
 /// Warnings and errors that are about no image that was read.
@@ -129,19 +149,22 @@ fn warn(survey: &Survey) {
     }
 }
 
-/// The signal for pipelines; the help says the same.
+/// The signal for pipelines: the gravest of all that would happen.
 fn exit_code(survey: &Survey) -> u8 {
     let totals = survey.totals();
-    match () {
-        () if totals.failed > 0 || survey.not_found().next().is_some() => FAILED,
-        () if totals.refusals > 0 => 3,
-        () if totals.to_change > 0 => 2,
-        () => 0,
+    if totals.failed > 0 || survey.not_found().next().is_some() {
+        EXIT_FAILED
+    } else if totals.refusals > 0 {
+        EXIT_REFUSED
+    } else if totals.to_change > 0 {
+        EXIT_CHANGES
+    } else {
+        EXIT_NOTHING_TO_DO
     }
 }
 
-fn print(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+fn print(output: &[u8]) -> Result<(), Failure> {
+    match std::io::stdout().write_all(output) {
         // The reader has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => Ok(result?),

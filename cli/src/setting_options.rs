@@ -1,10 +1,10 @@
 //! The function's settings as options: one for each, whatever settings there are.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use ami_warden::{
     Settings, settings::ALL, settings::ALLOWED_GRANTEES, settings::ALLOWED_GRANTEES_PARAMETER,
-    settings::DRY_RUN, settings::Setting, settings::SettingFault, settings::SettingsError,
+    settings::DRY_RUN, settings::Setting, settings::SettingsError,
 };
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
@@ -14,12 +14,18 @@ pub struct SettingOptions {
     typed: BTreeMap<&'static str, String>,
 }
 
-/// A setting with a value that is not allowed, named as the person gave it.
+/// A setting with a value that is not allowed. Its words name options where options were typed.
 #[derive(Debug, thiserror::Error)]
-#[error("{shown} is not allowed: {fault}")]
 pub struct BadSetting {
-    shown: String,
-    fault: String,
+    error: SettingsError,
+    options: SettingOptions,
+}
+
+impl fmt::Display for BadSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = self.error.named(|variable| self.options.name(variable));
+        write!(f, "{named}")
+    }
 }
 
 /// The option of a setting: `ALLOW_PUBLIC` is `allow-public`.
@@ -94,20 +100,15 @@ impl SettingOptions {
     ///
     /// # Errors
     /// A value that is not allowed.
-    pub fn settings(&self, region: &str) -> Result<Settings, BadSetting> {
-        self.settings_from(region, |variable| std::env::var(variable).ok())
+    pub fn settings(&self) -> Result<Settings, BadSetting> {
+        self.settings_from(|variable| std::env::var(variable).ok())
     }
 
     fn settings_from(
         &self,
-        region: &str,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Settings, BadSetting> {
         let value = |name: &str| {
-            // A profile may name it.
-            if name == "AWS_REGION" {
-                return Some(region.to_owned());
-            }
             if let Some(typed) = self.typed.get(name) {
                 return Some(typed.clone());
             }
@@ -116,7 +117,10 @@ impl SettingOptions {
             }
             variable(name)
         };
-        Settings::from_vars(value).map_err(|error| self.as_typed(&error))
+        Settings::from_vars(value).map_err(|error| BadSetting {
+            error,
+            options: self.clone(),
+        })
     }
 
     /// An option for one form of the allow-list takes the place of a variable for the other.
@@ -128,23 +132,6 @@ impl SettingOptions {
         }
     }
 
-    /// The same error with options where options were typed.
-    fn as_typed(&self, error: &SettingsError) -> BadSetting {
-        let text = error.to_string();
-        let fault = error.fault.to_string();
-        let shown = text
-            .strip_suffix(&format!(" is not allowed: {fault}"))
-            .unwrap_or(&text);
-        let fault = match &error.fault {
-            SettingFault::Expected(_) | SettingFault::SetToo { .. } => self.in_options(&fault),
-            SettingFault::Below { other, .. } => fault.replacen(other, &self.name(other), 1),
-            // Both quote the person.
-            SettingFault::Reserved(_) | SettingFault::List(_) => fault,
-        };
-        let shown = shown.replacen(error.variable, &self.name(error.variable), 1);
-        BadSetting { shown, fault }
-    }
-
     /// The name under which the person gave a setting.
     fn name(&self, variable: &str) -> String {
         if self.typed.contains_key(variable) {
@@ -152,12 +139,6 @@ impl SettingOptions {
         } else {
             variable.to_owned()
         }
-    }
-
-    /// Our own words with the names of the options.
-    fn in_options(&self, words: &str) -> String {
-        let named: Vec<String> = words.split(' ').map(|word| self.name(word)).collect();
-        named.join(" ")
     }
 }
 
@@ -178,10 +159,7 @@ mod tests {
                 .find(|(known, _)| *known == name)
                 .map(|(_, value)| (*value).to_owned())
         };
-        typed(args)
-            .settings_from("us-east-1", variable)
-            .unwrap_err()
-            .to_string()
+        typed(args).settings_from(variable).unwrap_err().to_string()
     }
 
     #[test]
@@ -192,14 +170,11 @@ mod tests {
             assert_eq!(options.typed[setting.variable], "from option");
         }
         let options = typed(&["--tag-prefix", "team/", "--dry-run"]);
-        let settings = options.settings_from("cn-north-1", |_| Some("no/".to_owned()));
+        let settings = options.settings_from(|_| Some("no/".to_owned()));
         assert!(settings.is_err(), "the other variables count: {settings:?}");
         let variable = |name: &str| (name == "TAG_PREFIX").then(|| "no/".to_owned());
-        let settings = options.settings_from("cn-north-1", variable).unwrap();
-        assert_eq!(
-            (settings.tag_prefix.as_str(), settings.partition),
-            ("team/", "aws-cn")
-        );
+        let settings = options.settings_from(variable).unwrap();
+        assert_eq!(settings.tag_prefix, "team/");
         assert!(settings.dry_run);
     }
 
@@ -227,6 +202,11 @@ mod tests {
                 "--status-tag=\"team/TAG_PREFIX\" is not allowed: it is below --tag-prefix (team/)",
             ),
             (
+                vec!["--status-tag=TAG_PREFIX/x", "--tag-prefix=TAG_PREFIX/"],
+                vec![],
+                "--status-tag=\"TAG_PREFIX/x\" is not allowed: it is below --tag-prefix (TAG_PREFIX/)",
+            ),
+            (
                 vec!["--status-tag=team/x"],
                 vec![("TAG_PREFIX", "team/")],
                 "--status-tag=\"team/x\" is not allowed: it is below TAG_PREFIX (team/)",
@@ -240,8 +220,7 @@ mod tests {
     #[test]
     fn an_option_for_one_form_of_the_allow_list_replaces_a_variable_for_the_other() {
         let variable = |name: &str| (name == "ALLOWED_GRANTEES").then(|| "*".to_owned());
-        let settings =
-            typed(&["--allowed-grantees-parameter=/a"]).settings_from("us-east-1", variable);
+        let settings = typed(&["--allowed-grantees-parameter=/a"]).settings_from(variable);
         assert_eq!(
             settings.unwrap().rulebook.allow_list_parameter.as_deref(),
             Some("/a")

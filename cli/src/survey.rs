@@ -7,10 +7,10 @@ use std::{
 };
 
 use ami_warden::{
-    Attempts, CallError, Caller, Crowd, Ec2, FactReader, Fresh, ImageRecord, ImageSettings, Keys,
+    Attempts, CallError, Caller, Crowd, Ec2, FactReader, Fresh, IMAGE_TIMEOUT, ImageRecord, Keys,
     Lister, Manner, Observer, Outcome, Parameters, Progress, READ_AGE_MAX, Reconciled, Reconciler,
-    Retry, RuleSource, RulebookError, Rulebooks, Settings, SkipReason, TagScope, UsageReports,
-    Which, kinds_of_images, one_part, unreadable_note,
+    Retry, RuleSource, RulebookError, Rulebooks, Settings, SkipReason, UsageReports, Which,
+    kinds_of_images, one_part, unreadable_note,
 };
 use ami_warden_core::{
     AccountId, Change, Direction, Grantee, Ground, Image, ImageId, KeyFacts,
@@ -29,10 +29,7 @@ use crate::{
 };
 
 /// Nobody waits longer than this for an answer. There is no other deadline.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// An image that takes longer has failed: the same time as in a sweep of the function.
-const IMAGE_TIMEOUT: Duration = Duration::from_secs(60);
+const SURVEY_TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Everything that a survey reads.
 pub struct Sources<'a, E, K, P> {
@@ -130,7 +127,7 @@ impl Survey {
             keys,
             parameters,
         } = *sources;
-        let retry = Retry::until(Instant::now() + LONGEST);
+        let retry = Retry::until(Instant::now() + SURVEY_TIME_MAX);
         let source = match rules {
             Some(rules) => RuleSource::Replaced(rules),
             None => RuleSource::Stored,
@@ -206,7 +203,7 @@ impl Survey {
         let bar = progress_bar("waiting for usage reports");
         show_numbers(&bar, "usage reports, {elapsed} so far");
         bar.inc_length(images.len() as u64);
-        let retry = Retry::until(Instant::now() + LONGEST);
+        let retry = Retry::until(Instant::now() + SURVEY_TIME_MAX);
         self.usage = usage::usage(reports, &retry, &images, &bar).await;
         bar.finish_and_clear();
     }
@@ -229,11 +226,9 @@ impl Survey {
         self.images.iter().map(|looked| &looked.record)
     }
 
-    /// The images that the answer lists.
-    pub fn listed(&self) -> impl Iterator<Item = &ImageRecord> {
-        self.records().filter(|record| {
-            self.lists_all || !matches!(record.outcome, Outcome::Unchanged | Outcome::Skipped)
-        })
+    /// Whether the answer lists the image.
+    pub fn is_listed(&self, record: &ImageRecord) -> bool {
+        self.lists_all || !matches!(record.outcome, Outcome::Unchanged | Outcome::Skipped)
     }
 
     /// Images that are public although nothing says that they should be. They are left alone.
@@ -248,15 +243,6 @@ impl Survey {
             |record: &&ImageRecord| record.skipped.as_ref() == Some(&SkipReason::NotFound);
         self.records()
             .filter(move |record| self.named && missing(record))
-    }
-
-    /// The number of images of each outcome.
-    pub fn summary(&self) -> BTreeMap<&'static str, usize> {
-        let mut summary = BTreeMap::new();
-        for record in self.records() {
-            *summary.entry(record.outcome.as_str()).or_default() += 1;
-        }
-        summary
     }
 
     /// Who needs which key: the grantees that have access, would be let in, or are kept out for the
@@ -289,8 +275,10 @@ impl Survey {
 
     /// The statements for the keys that somebody needs.
     pub fn key_advice(&self) -> Vec<KeyAdvice> {
-        let nobody = AccountId::from_aws("");
-        let owner = self.account.as_ref().unwrap_or(&nobody);
+        // An image tells the account, and without an image nobody needs a key.
+        let Some(owner) = &self.account else {
+            return Vec::new();
+        };
         key_policy::advice(&self.key_needs(), &self.keys, owner)
     }
 
@@ -354,28 +342,16 @@ fn reconciler<'a, E: Ec2, K: Keys, P: Parameters>(
     facts: &'a FactReader<'a, E, K>,
     retry: &'a Retry,
 ) -> Reconciler<'a, E, K, P> {
-    let settings = sources.settings;
-    let status_tag = settings.status_tag.as_deref();
-    let tags = TagScope {
-        prefix: &settings.tag_prefix,
-        any_tag: settings.rulebook.policy_path.is_some(),
-        status_tag,
-    };
     Reconciler {
         ec2: sources.ec2,
         observer: Observer {
             ec2: sources.ec2,
             retry,
-            scope: tags,
+            scope: sources.settings.tag_scope(),
         },
         facts,
         rulebooks,
-        settings: ImageSettings {
-            organization: settings.rulebook.organization.as_ref(),
-            partition: settings.partition,
-            tag_prefix: &settings.tag_prefix,
-            status_tag,
-        },
+        settings: sources.settings.image_settings(),
         manner: Manner {
             dry_run: true,
             explain: true,

@@ -23,7 +23,7 @@ use crate::{
 const LINES_MAX: usize = 20;
 
 /// The column in which the words behind sign and attribute begin.
-const WORDS_BEGIN: usize = 22;
+const WORDS_COLUMN: usize = 22;
 
 /// The palette, the same in the demo. Red is for danger alone: an image that everybody may launch,
 /// and a call that failed.
@@ -556,17 +556,17 @@ impl Lines<'_, '_> {
         let aside = self.page.colors.aside;
         let name = Harmless(&attribute.to_string()).to_string();
         let width = self.page.form.width;
-        let room = width.saturating_sub(WORDS_BEGIN).max(width / 3);
+        let room = width.saturating_sub(WORDS_COLUMN).max(width / 3);
         let words = wrapped(&Harmless(words).to_string(), "", room);
         let text = &mut self.page.text;
         let mut column = 0;
         for (number, line) in words.lines().enumerate() {
             if number == 0 {
                 write!(text, "  {style}{sign} {name:<16}  {line}{style:#}")?;
-                column = WORDS_BEGIN.max(6 + name.chars().count()) + line.chars().count();
+                column = WORDS_COLUMN.max(6 + name.chars().count()) + line.chars().count();
             } else {
-                write!(text, "\n{:WORDS_BEGIN$}{style}{line}{style:#}", "")?;
-                column = WORDS_BEGIN + line.chars().count();
+                write!(text, "\n{:WORDS_COLUMN$}{style}{line}{style:#}", "")?;
+                column = WORDS_COLUMN + line.chars().count();
             }
         }
         let mut stated = self.record.directives.iter();
@@ -575,7 +575,7 @@ impl Lines<'_, '_> {
             let sources: Vec<String> = directive.sources.iter().map(source).collect();
             let sources = format!("({})", Harmless(&sources.join(", ")));
             if column + 2 + sources.chars().count() > width {
-                write!(text, "\n{:WORDS_BEGIN$}{aside}{sources}{aside:#}", "")?;
+                write!(text, "\n{:WORDS_COLUMN$}{aside}{sources}{aside:#}", "")?;
             } else {
                 write!(text, "  {aside}{sources}{aside:#}")?;
             }

@@ -15,11 +15,11 @@ use indicatif::ProgressBar;
 use tokio::time::Instant;
 
 /// How long reports are waited for.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const REPORTS_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// The waits between two looks at the reports.
-const WAIT_MIN: Duration = Duration::from_secs(2);
-const WAIT_MAX: Duration = Duration::from_secs(20);
+/// The first and the longest pause between two looks at the reports.
+const LOOK_PAUSE_MIN: Duration = Duration::from_secs(2);
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(20);
 
 /// The use of an image, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,9 @@ pub async fn usage<U: UsageReports>(
             reports,
             retry,
             images,
+            ready: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             told: BTreeMap::new(),
         };
         if let Err(error) = batch.find_out(bar).await {
@@ -69,62 +72,75 @@ struct Batch<'a, U> {
     reports: &'a U,
     retry: &'a Retry,
     images: &'a [ImageId],
+    /// The reports that can be read, by their ids.
+    ready: BTreeMap<String, UsageReport>,
+    /// The images for which a report was asked for.
+    asked: BTreeSet<ImageId>,
+    /// The failed reports in whose place another was asked for.
+    given_up: BTreeSet<String>,
     told: BTreeMap<ImageId, Usage>,
 }
 
 impl<U: UsageReports> Batch<'_, U> {
     async fn find_out(&mut self, bar: &ProgressBar) -> Result<(), CallError> {
-        let until = Instant::now() + PATIENCE;
-        let mut wait = WAIT_MIN;
-        let mut ready: BTreeMap<String, UsageReport> = BTreeMap::new();
+        let until = Instant::now() + REPORTS_WAIT_MAX;
+        let mut pause = LOOK_PAUSE_MIN;
         let mut open: BTreeSet<ImageId> = self.images.iter().copied().collect();
-        let mut asked = BTreeSet::new();
-        let mut given_up = BTreeSet::new();
         loop {
             let newest = self.newest().await?;
             for id in open.clone() {
-                match newest.get(&id) {
-                    Some(report) if report.state == ReportState::Available => {
-                        ready.insert(report.id.clone(), report.clone());
-                    }
-                    Some(UsageReport {
-                        state: ReportState::Pending,
-                        ..
-                    }) => continue,
-                    // One that did not come about is asked for once more.
-                    other if !asked.contains(&id) => {
-                        given_up.extend(other.map(|report| report.id.clone()));
-                        asked.insert(id);
-                        match self.ask_for(id).await {
-                            Ok(()) => continue,
-                            Err(error) => self.tell(id, Usage::Unknown(error.to_string())),
-                        }
-                    }
-                    Some(UsageReport {
-                        id: report,
-                        state: ReportState::Failed(reason),
-                        ..
-                    }) if !given_up.contains(report) => {
-                        let unknown = format!("EC2 made no usage report: {reason}");
-                        self.tell(id, Usage::Unknown(unknown));
-                    }
-                    // Asked for, and not shown yet.
-                    _ => continue,
+                if !self.is_settled(id, newest.get(&id)).await {
+                    continue;
                 }
                 open.remove(&id);
                 bar.inc(1);
             }
-            if open.is_empty() || Instant::now() + wait > until {
+            if open.is_empty() || Instant::now() + pause > until {
                 break;
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 3 / 2).min(WAIT_MAX);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 3 / 2).min(LOOK_PAUSE_MAX);
         }
         for id in open {
             self.tell(id, Usage::Pending);
             bar.inc(1);
         }
-        self.read(&ready).await
+        self.read().await
+    }
+
+    /// Whether there is nothing to wait for any more, after a look at the image's newest report.
+    /// Asks for a report where there is none, and once more for one that did not come about.
+    async fn is_settled(&mut self, id: ImageId, newest: Option<&UsageReport>) -> bool {
+        if let Some(report) = newest {
+            match report.state {
+                ReportState::Pending => return false,
+                ReportState::Available => {
+                    self.ready.insert(report.id.clone(), report.clone());
+                    return true;
+                }
+                ReportState::Failed(_) => {}
+            }
+        }
+        if self.asked.insert(id) {
+            self.given_up.extend(newest.map(|report| report.id.clone()));
+            let Err(error) = self.ask_for(id).await else {
+                return false;
+            };
+            self.tell(id, Usage::Unknown(error.to_string()));
+            return true;
+        }
+        let Some(report) = newest else {
+            return false;
+        };
+        match &report.state {
+            ReportState::Failed(reason) if !self.given_up.contains(&report.id) => {
+                let unknown = format!("EC2 made no usage report: {reason}");
+                self.tell(id, Usage::Unknown(unknown));
+                true
+            }
+            // The new report is not shown yet.
+            _ => false,
+        }
     }
 
     fn tell(&mut self, id: ImageId, usage: Usage) {
@@ -169,13 +185,13 @@ impl<U: UsageReports> Batch<'_, U> {
             .map(drop)
     }
 
-    async fn read(&mut self, ready: &BTreeMap<String, UsageReport>) -> Result<(), CallError> {
-        if ready.is_empty() {
+    async fn read(&mut self) -> Result<(), CallError> {
+        if self.ready.is_empty() {
             return Ok(());
         }
-        let ids: Vec<String> = ready.keys().cloned().collect();
+        let ids: Vec<String> = self.ready.keys().cloned().collect();
         let mut found: BTreeMap<ImageId, Usage> = BTreeMap::new();
-        for report in ready.values() {
+        for report in self.ready.values() {
             let known = Usage::Known {
                 asked: report.created,
                 accounts: BTreeMap::new(),
@@ -190,7 +206,7 @@ impl<U: UsageReports> Batch<'_, U> {
                 .call("DescribeImageUsageReportEntries", call)
                 .await?;
             for entry in page.items {
-                if let Some(report) = ready.get(&entry.report)
+                if let Some(report) = self.ready.get(&entry.report)
                     && let Some(Usage::Known { accounts, .. }) = found.get_mut(&report.image)
                 {
                     let types = accounts.entry(entry.account).or_default();

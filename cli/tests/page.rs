@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf, process::Command};
 use ec2_emulator::{Config, Emulator, Image, ImageState, Key, ParameterType};
 use serde_json::Value;
 
-const LAUNCH: &str = "ami-warden:launch-permission";
+const LAUNCH_TAG: &str = "ami-warden:launch-permission";
 const ORGANIZATION: &str = "arn:aws:organizations::111122223333:organization/o-exampleorgid";
 const UNIT: &str = "arn:aws:organizations::111122223333:ou/o-exampleorgid/ou-ab12-cdef3456";
 const KEY: &str = "arn:aws:kms:eu-central-1:111122223333:key/00000000-1111-2222-3333-444444444444";
@@ -101,23 +101,25 @@ fn seed(emulator: &Emulator) {
             .name("data-platform-7")
             .granted("444455556666")
             .granted("777788889999")
-            .tag(LAUNCH, "= @data-teams"),
-        Image::new(id(4)).name("edge-proxy-3.1").tag(LAUNCH, "all"),
+            .tag(LAUNCH_TAG, "= @data-teams"),
+        Image::new(id(4))
+            .name("edge-proxy-3.1")
+            .tag(LAUNCH_TAG, "all"),
         Image::new(id(5))
             .name("payments-2026-11")
             .encrypted_with(KEY)
             .granted("444455556666")
             .granted("555566667777")
-            .tag(LAUNCH, "444455556666 555566667777"),
+            .tag(LAUNCH_TAG, "444455556666 555566667777"),
         Image::new(id(6))
             .name("appliance")
             .encrypted()
             .granted("222233334444")
-            .tag(LAUNCH, "all -222233334444"),
+            .tag(LAUNCH_TAG, "all -222233334444"),
         Image::new(id(7))
             .name("experiment")
             .granted("444455556666")
-            .tag(LAUNCH, "444455556666")
+            .tag(LAUNCH_TAG, "444455556666")
             .tag("ami-warden:hold", "until Friday"),
         Image::new(id(8))
             .name("build-1812")
@@ -134,12 +136,12 @@ fn seed(emulator: &Emulator) {
         Image::new(id(14))
             .name(VANDAL)
             .granted("444455556666")
-            .tag(LAUNCH, "999988887777")
+            .tag(LAUNCH_TAG, "999988887777")
             .tag("ami-warden:<b>", "x"),
         Image::new(id(15))
             .name("research-gpu")
             .granted(UNIT)
-            .tag(LAUNCH, "ou-ab12-cdef3456"),
+            .tag(LAUNCH_TAG, "ou-ab12-cdef3456"),
     ]);
 }
 

@@ -1,12 +1,17 @@
 //! The built tool, run as people and pipelines run it, against the EC2 emulator over HTTP.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
+#[path = "../../tests/schema/mod.rs"]
+mod schema;
+
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, sync::LazyLock};
 
 use ami_warden::settings::ALL;
 use ec2_emulator::{
     Config, Emulator, Fault, Image, Key, ParameterType, ReportPace, Snapshot, Usage,
 };
 use serde_json::{Value, json};
+
+use schema::Schema;
 
 const SHARED: &str = "ami-0aaaaaaaaaaaaaaaa";
 const PUBLIC: &str = "ami-0bbbbbbbbbbbbbbbb";
@@ -34,6 +39,14 @@ const CALLS: [&str; 14] = [
     "kms:GetKeyPolicy",
     "kms:ListGrants",
 ];
+
+/// The schema of the tool's JSON.
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    Schema::of_file(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../deploy/plan.schema.json"
+    ))
+});
 
 /// An EC2, and an environment that inherits nothing.
 struct World {
@@ -128,7 +141,8 @@ impl World {
         self
     }
 
-    /// Runs the tool, in a pipe as every test does. Whatever it is asked, it only reads.
+    /// Runs the tool, in a pipe as every test does. Whatever it is asked, it only reads, and its
+    /// JSON is as the schema says.
     #[track_caller]
     fn run(&self, args: &[&str]) -> Run {
         let before = self.emulator.calls().len();
@@ -150,11 +164,15 @@ impl World {
                 call.action
             );
         }
-        Run {
+        let run = Run {
             code: output.status.code(),
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),
+        };
+        if run.out.starts_with('{') {
+            SCHEMA.assert_takes(&run.json());
         }
+        run
     }
 
     #[track_caller]
@@ -833,6 +851,169 @@ fn usage_tells_who_would_be_hit_and_makes_no_report_where_one_is() {
 }
 
 #[test]
+fn usage_that_ec2_does_not_tell_is_unknown_for_a_reason() {
+    let image = Image::new(SHARED).granted("444455556666");
+    let world = World::new().image(image.tag("ami-warden:launch-permission", "-444455556666"));
+    let fault = Fault::error("CreateImageUsageReport", "UnauthorizedOperation");
+    world.emulator.fault(fault);
+    let answer = world.run(&["--usage"]).json();
+    let usage = &answer["Usage"][0];
+    assert_eq!(
+        (&usage["ImageId"], &usage["State"]),
+        (&json!(SHARED), &json!("unknown"))
+    );
+    let reason = usage["Reason"].as_str().unwrap();
+    let begins = "CreateImageUsageReport failed with UnauthorizedOperation: ";
+    assert!(reason.starts_with(begins), "{reason}");
+}
+
+/// An answer with everything that an answer can have.
+fn whole_answer() -> Value {
+    let owned = "arn:aws:kms:us-east-1:999900001111:key/00000000-1111-2222-3333-444444444444";
+    let shared = "= 555566667777 o-exampleorgid";
+    let world = World::seeded()
+        .image(
+            Image::new(PLAIN)
+                .encrypted_with(owned)
+                .granted("444455556666"),
+        )
+        .image(
+            Image::new(SETTLED)
+                .encrypted_with(KEY)
+                .granted("444455556666")
+                .tag("ami-warden:launch-permission", shared),
+        )
+        .var("ALLOWED_GRANTEES", "*");
+    let policy = r#"{ "Statement": [{ "Effect": "Allow", "Principal": { "AWS": "arn:aws:iam::444455556666:root" }, "Action": "kms:*", "Resource": "*" }] }"#;
+    world.emulator.add_key(Key::new(KEY).policy(policy));
+    world
+        .emulator
+        .edit(|state| state.usage = vec![Usage::new(SHARED, "222233334444", "ec2:Instance", 15)]);
+    world
+        .run(&["--usage", "--key-policy", "--inventory"])
+        .json()
+}
+
+/// Every answer that differs from this one by one key: without it, or with another beside it.
+fn edited(answer: &Value) -> Vec<(String, Value)> {
+    fn walk(value: &Value, place: &str, found: &mut Vec<(String, Option<String>)>) {
+        match value {
+            Value::Object(object) => {
+                found.push((place.to_owned(), None));
+                for (key, value) in object {
+                    found.push((place.to_owned(), Some(key.clone())));
+                    walk(value, &format!("{place}/{key}"), found);
+                }
+            }
+            Value::Array(list) => {
+                for (number, value) in list.iter().enumerate() {
+                    walk(value, &format!("{place}/{number}"), found);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut places = Vec::new();
+    walk(answer, "", &mut places);
+    let mut answers = Vec::new();
+    for (place, key) in places {
+        let mut other = answer.clone();
+        let object = other.pointer_mut(&place).unwrap().as_object_mut().unwrap();
+        let edit = match key {
+            Some(key) => {
+                object.remove(&key);
+                format!("{place}/{key} absent")
+            }
+            None => {
+                object.insert("Other".into(), json!("x"));
+                format!("{place}/Other added")
+            }
+        };
+        answers.push((edit, other));
+    }
+    answers
+}
+
+#[test]
+fn the_schema_refuses_what_differs_from_a_plan_in_one_place() {
+    let answer = whole_answer();
+    // The function's own tests look at images, and IAM at principals and conditions.
+    let is_of_others = |place: &str| {
+        place.starts_with("/Images/")
+            || place.contains("/Principal/")
+            || place.contains("/Condition/")
+    };
+    let may_lack = |place: &str, key: &str| {
+        place.starts_with("/Summary/")
+            || place.contains("/Resources/")
+            || [
+                "PublicWithoutDirectives",
+                "Usage",
+                "KeyPolicies",
+                "WithoutKey",
+                "Notes",
+                "Condition",
+            ]
+            .contains(&key)
+    };
+    let mut wrong = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (edit, other) in edited(&answer) {
+        let (place, what) = edit.split_once(' ').unwrap();
+        if is_of_others(place) {
+            continue;
+        }
+        let key = place.rsplit('/').next().unwrap();
+        let expected = what == "absent" && may_lack(place, key);
+        if SCHEMA.check(&other).is_ok() != expected {
+            wrong.push(edit.clone());
+        }
+        seen.insert(key.to_owned());
+    }
+    for (pointer, value) in [
+        ("/Trigger", json!("schedule")),
+        ("/DryRun", json!(false)),
+        ("/Account", json!("me")),
+        ("/Region", json!("")),
+        ("/Images/0/Outcome", json!("done")),
+        ("/Summary/planned", json!(0)),
+        ("/PublicWithoutDirectives/0", json!("ami-1")),
+        ("/PublicWithoutDirectives", json!([])),
+        ("/Usage", json!([])),
+        ("/Usage/0/ImageId", json!("ami-1")),
+        ("/Usage/0/State", json!("pending")),
+        ("/Usage/0/State", json!("unknown")),
+        ("/Usage/0/ReportTime", json!("yesterday")),
+        ("/Usage/0/Accounts/0/AccountId", json!("444")),
+        ("/Usage/0/Accounts/0/LosesAccess", json!("yes")),
+        ("/Usage/0/Accounts/0/Resources/ec2:Instance", json!(-1)),
+        ("/KeyPolicies/0/KeyId", json!("alias/images")),
+        ("/KeyPolicies/0/Images", json!([])),
+        ("/KeyPolicies/0/Grantees/0", json!("bob")),
+        ("/KeyPolicies/0/Grantees", json!([])),
+        ("/KeyPolicies/0/WithoutKey", json!([])),
+        ("/KeyPolicies/0/Statement/0/Sid", json!("Other")),
+        ("/KeyPolicies/0/Statement/0/Effect", json!("Deny")),
+        ("/KeyPolicies/0/Statement/0/Principal", json!("*")),
+        ("/KeyPolicies/0/Statement/0/Action", json!(null)),
+        ("/KeyPolicies/0/Statement/0/Resource", json!(KEY)),
+        ("/KeyPolicies/0/Statement/1/Condition", json!({})),
+    ] {
+        let mut other = answer.clone();
+        *other
+            .pointer_mut(pointer)
+            .unwrap_or_else(|| panic!("no {pointer}: {answer:#}")) = value;
+        if SCHEMA.check(&other).is_ok() {
+            wrong.push(format!("{pointer} changed"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?} {answer:#}");
+    for key in ["Usage", "KeyPolicies", "WithoutKey", "Notes", "Condition"] {
+        assert!(seen.contains(key), "{key}: {answer:#}");
+    }
+}
+
+#[test]
 fn without_credentials_it_names_profiles_and_the_sign_in() {
     let mut world = World::seeded();
     world
@@ -871,19 +1052,47 @@ fn a_profile_and_a_region_that_are_typed_count_before_the_environment() {
     world.vars.retain(|(name, _)| *name != "AWS_REGION");
     let run = world.text(&["--profile", "other"]);
     assert!(run.out.contains("Region eu-west-3:"), "{run:?}");
-    let run = world.run(&["--profile", "none-such"]);
-    assert_eq!(run.code, Some(1));
-    assert!(
+}
+
+#[test]
+fn a_profile_that_does_not_exist_is_told_with_those_that_do() {
+    let config = file(
+        "known-profiles",
+        "[profile team]\n[default]\n[profile other]\n",
+    );
+    let mut world = World::seeded().var("AWS_CONFIG_FILE", &config);
+    let error = "error: the profile \"nope\" does not exist: name one of your AWS configuration \
+        files with --profile or AWS_PROFILE: default, other, team\n";
+    let outcome = |world: &World, args: &[&str]| {
+        let run = world.run(args);
+        assert_eq!((run.code, run.out.as_str()), (Some(1), ""));
         run.err
-            .starts_with("error: no Region is set. Name one with --region"),
-        "{run:?}"
-    );
-    let run = world.run(&["--profile", "none-such", "--region", "eu-west-3"]);
-    assert_eq!(run.code, Some(1));
+    };
+    assert_eq!(outcome(&world, &["--profile", "nope"]), error);
+    world.vars.retain(|(name, _)| *name != "AWS_REGION");
+    assert_eq!(outcome(&world, &["--profile", "nope"]), error);
+    let world = world.var("AWS_PROFILE", "nope");
+    assert_eq!(outcome(&world, &[]), error);
+    let told = outcome(&world, &["--profile", "team"]);
+    assert!(told.starts_with("error: no Region is set."), "{told}");
+    let told = outcome(&world, &["--profile", "team", "--region", "eu-west-3"]);
+    assert!(told.starts_with("error: no AWS credentials: "), "{told}");
+    let world = world.var("AWS_CONFIG_FILE", &file("no-profiles", ""));
+    let told = outcome(&world, &[]);
     assert!(
-        run.err.starts_with("error: no AWS credentials: ") && run.err.contains("none-such"),
-        "{run:?}"
+        told.contains("AWS_CONFIG_FILE") && told.contains("have none"),
+        "{told}"
     );
+}
+
+#[test]
+fn a_bad_setting_is_told_without_region_and_credentials() {
+    let mut world = World::new();
+    world.vars.retain(|(name, _)| !name.starts_with("AWS_"));
+    let run = world.run(&["--max-removals=many"]);
+    assert_eq!((run.code, run.out.as_str()), (Some(1), ""));
+    let begins = "error: --max-removals=\"many\" is not allowed: ";
+    assert!(run.err.starts_with(begins), "{run:?}");
 }
 
 #[test]

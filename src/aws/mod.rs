@@ -4,6 +4,7 @@ mod answer;
 mod ec2;
 mod error;
 mod kms;
+mod profiles;
 mod ssm;
 mod sts;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use aws_sdk_ec2::config::ProvideCredentials;
 pub use self::{
     ec2::{Ec2Client, ReadOnly, ReadWrite, UsageReportsClient},
     kms::KmsClient,
+    profiles::profiles,
     ssm::SsmClient,
     sts::{NoCredentials, StsClient},
 };

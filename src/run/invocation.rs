@@ -22,9 +22,9 @@ use crate::{
         call_error::CallError,
         crowd::{Crowd, NotBegun, one_part},
         facts::FactReader,
-        observe::{Fresh, Observer, Seen, TagScope},
+        observe::{Fresh, Observer, Seen},
         ports::{Ec2Write, Keys, Parameters},
-        reconcile::{ImageSettings, Manner, READ_AGE_MAX, Reconciled, Reconciler},
+        reconcile::{Manner, READ_AGE_MAX, Reconciled, Reconciler},
         record::{ImageRecord, SkipReason},
         retry::Retry,
         rulebook::{RuleSource, Rulebook, RulebookError, Rulebooks},
@@ -39,7 +39,7 @@ use crate::{
 
 /// How long one image of several may take. One that takes longer has failed, and its event comes
 /// again.
-const IMAGE_TIMEOUT: Duration = Duration::from_secs(60);
+pub const IMAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The function: its settings and clients, made once at the cold start.
 #[derive(Debug)]
@@ -441,37 +441,20 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Invocation<'_, E, K, P> {
     }
 
     fn observer(&self) -> Observer<'_, E> {
-        let Settings {
-            tag_prefix,
-            status_tag,
-            rulebook,
-            ..
-        } = &self.warden.settings;
-        let scope = TagScope {
-            prefix: tag_prefix,
-            any_tag: rulebook.policy_path.is_some(),
-            status_tag: status_tag.as_deref(),
-        };
         Observer {
             ec2: &self.warden.ec2,
             retry: self.retry,
-            scope,
+            scope: self.warden.settings.tag_scope(),
         }
     }
 
     fn reconciler<'b>(&'b self, manner: Manner, promised: &'b Promised) -> Reconciler<'b, E, K, P> {
-        let settings = &self.warden.settings;
         Reconciler {
             ec2: &self.warden.ec2,
             observer: self.observer(),
             facts: self.facts,
             rulebooks: self.rulebooks,
-            settings: ImageSettings {
-                organization: settings.rulebook.organization.as_ref(),
-                partition: settings.partition,
-                tag_prefix: &settings.tag_prefix,
-                status_tag: settings.status_tag.as_deref(),
-            },
+            settings: self.warden.settings.image_settings(),
             manner,
             promised,
             clock: Utc::now,

@@ -10,7 +10,7 @@ use ami_warden_core::{
     SHARED_TAG_PREFIX, Severity, SharedTagPatterns,
 };
 
-use crate::act::rulebook::RulebookSettings;
+use crate::act::{observe::TagScope, reconcile::ImageSettings, rulebook::RulebookSettings};
 
 /// The prefix of directive tags.
 pub const TAG_PREFIX: &str = "TAG_PREFIX";
@@ -146,9 +146,8 @@ pub const ALL: [Setting; 14] = [
     },
 ];
 
-/// A setting with a value that is not allowed.
+/// A setting with a value that is not allowed. It displays itself with the names of variables.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{variable}={} is not allowed: {fault}", Shown(.value))]
 pub struct SettingsError {
     /// The name of the environment variable.
     pub variable: &'static str,
@@ -158,23 +157,49 @@ pub struct SettingsError {
     pub fault: SettingFault,
 }
 
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.named(str::to_owned))
+    }
+}
+
+impl SettingsError {
+    /// The same error, with the name that `name` has for each variable: a command has options.
+    #[must_use]
+    pub fn named<N: Fn(&str) -> String>(&self, name: N) -> NamedSettingsError<'_, N> {
+        NamedSettingsError { error: self, name }
+    }
+}
+
+/// A [`SettingsError`] that displays itself with other names than those of variables.
+#[derive(Debug)]
+pub struct NamedSettingsError<'a, N> {
+    error: &'a SettingsError,
+    name: N,
+}
+
+impl<N: Fn(&str) -> String> fmt::Display for NamedSettingsError<'_, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variable = (self.name)(self.error.variable);
+        let value = Shown(&self.error.value);
+        write!(f, "{variable}={value} is not allowed: ")?;
+        self.error.fault.write(f, &self.name)
+    }
+}
+
 /// The fault of a value, and what is allowed instead.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SettingFault {
     /// It is none of the allowed values; the text lists them.
-    #[error("expected {0}")]
     Expected(&'static str),
-    /// It begins with a prefix that belongs to others, or is one.
-    #[error("{0}; choose another")]
+    /// It begins with a prefix that belongs to others, or is one; the text says to whom.
     Reserved(&'static str),
     /// A setting that excludes it is set too.
-    #[error("{other} is set too; set one of them")]
     SetToo {
         /// The variable of the other setting.
         other: &'static str,
     },
     /// It lies below another setting's value.
-    #[error("it is below {other} ({value}), {reason}; choose one outside it")]
     Below {
         /// The variable of the other setting.
         other: &'static str,
@@ -184,8 +209,36 @@ pub enum SettingFault {
         reason: &'static str,
     },
     /// An item of a list is not allowed.
-    #[error(transparent)]
-    List(#[from] AllowListError),
+    List(AllowListError),
+}
+
+impl From<AllowListError> for SettingFault {
+    fn from(error: AllowListError) -> Self {
+        Self::List(error)
+    }
+}
+
+impl SettingFault {
+    /// Writes the fault with these names of variables.
+    fn write(&self, f: &mut fmt::Formatter<'_>, name: impl Fn(&str) -> String) -> fmt::Result {
+        match self {
+            Self::Expected(allowed) => write!(f, "expected {allowed}"),
+            Self::Reserved(reason) => write!(f, "{reason}; choose another"),
+            Self::SetToo { other } => write!(f, "{} is set too; set one of them", name(other)),
+            Self::Below {
+                other,
+                value,
+                reason,
+            } => {
+                let other = name(other);
+                write!(
+                    f,
+                    "it is below {other} ({value}), {reason}; choose one outside it"
+                )
+            }
+            Self::List(error) => write!(f, "{error}"),
+        }
+    }
 }
 
 /// A value in quotes, with everything escaped that cannot be seen, and cut when it is long.
@@ -240,6 +293,34 @@ impl Settings {
             tag_prefix,
             partition: partition_of(region.as_deref().unwrap_or_default()),
         })
+    }
+
+    /// The same settings for the images of this Region.
+    #[must_use]
+    pub fn in_region(mut self, region: &str) -> Self {
+        self.partition = partition_of(region);
+        self
+    }
+
+    /// The tags that concern the function.
+    #[must_use]
+    pub fn tag_scope(&self) -> TagScope<'_> {
+        TagScope {
+            prefix: &self.tag_prefix,
+            any_tag: self.rulebook.policy_path.is_some(),
+            status_tag: self.status_tag.as_deref(),
+        }
+    }
+
+    /// The settings by which each image is reconciled.
+    #[must_use]
+    pub fn image_settings(&self) -> ImageSettings<'_> {
+        ImageSettings {
+            organization: self.rulebook.organization.as_ref(),
+            partition: self.partition,
+            tag_prefix: &self.tag_prefix,
+            status_tag: self.status_tag.as_deref(),
+        }
     }
 }
 
@@ -672,7 +753,7 @@ mod tests {
                     Err(error)
                         if error.variable == variable
                             && error.to_string().starts_with(&named)
-                            && error.fault.to_string().contains(allowed) => {}
+                            && error.to_string()[named.len()..].contains(allowed) => {}
                     other => wrong.push((variable, value, other)),
                 }
             }
@@ -787,6 +868,8 @@ mod tests {
                     .partition,
                 partition
             );
+            let elsewhere = settings(&[("AWS_REGION", "us-iso-east-1")]).unwrap();
+            assert_eq!(elsewhere.in_region(region).partition, partition);
         }
     }
 }

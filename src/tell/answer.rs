@@ -1,4 +1,5 @@
-//! The answer's JSON: no other file knows it. `deploy/answer.schema.json` describes it.
+//! The answer's JSON: no other file knows it. `deploy/answer.schema.json` describes it, and
+//! `deploy/plan.schema.json` the answer of the plan command.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -7,6 +8,7 @@ use ami_warden_core::{
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer, ser::Error};
+use serde_json::value::RawValue;
 
 use super::cut::{Node, shortened};
 use crate::act::record::{ChangeRecord, Effect, ImageRecord, Outcome};
@@ -26,11 +28,16 @@ const TEXT_BYTES_MAX: usize = 1024;
 pub(crate) type Counts = BTreeMap<&'static str, usize>;
 
 /// The answer of an invocation; at most `ANSWER_BYTES_MAX` bytes of JSON, which it displays.
+///
+/// The answer of a plan has the same frame. `Place` and `Added` are objects, of which it shows the
+/// fields besides: the place of the images before their list, and everything else at the end.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Answer {
+pub struct Answer<Place = (), Added = ()> {
     trigger: &'static str,
     dry_run: bool,
+    #[serde(flatten)]
+    place: Place,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     images: Vec<ListedImage>,
@@ -45,6 +52,8 @@ pub struct Answer {
     more: BTreeMap<&'static str, usize>,
     #[serde(rename = "Continue", skip_serializing_if = "Option::is_none")]
     rest: Option<Continue>,
+    #[serde(flatten)]
+    added: Added,
 }
 
 /// Everything of an answer but its list of images.
@@ -70,31 +79,14 @@ pub(super) struct ListedImage {
 
 impl Serialize for ListedImage {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let entry: Node<'_> = serde_json::from_str(&self.json).map_err(S::Error::custom)?;
+        let entry: &RawValue = serde_json::from_str(&self.json).map_err(S::Error::custom)?;
         entry.serialize(serializer)
     }
 }
 
-impl Answer {
-    /// The answer to an event that concerns nothing here.
-    #[must_use]
-    pub fn ignored(reason: &str, dry_run: bool) -> Self {
-        Self {
-            trigger: Trigger::Ignored.as_str(),
-            dry_run,
-            reason: Some(shortened(reason, TEXT_BYTES_MAX).into_owned()),
-            images: Vec::new(),
-            summary: Counts::new(),
-            not_listed: Counts::new(),
-            public_without_directives: Vec::new(),
-            notes: Vec::new(),
-            more: BTreeMap::new(),
-            rest: None,
-        }
-    }
-
-    /// An answer without its list of images.
-    pub(super) fn without_images(frame: Frame<'_>) -> Self {
+impl<Place, Added> Answer<Place, Added> {
+    /// The answer without its list of images.
+    fn framed(frame: Frame<'_>, place: Place, added: Added) -> Self {
         let (ids, public_count) = frame.public_without_directives;
         let (notes, more_notes) = frame.notes;
         let mut ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
@@ -111,6 +103,7 @@ impl Answer {
         Self {
             trigger: frame.trigger.as_str(),
             dry_run: frame.dry_run,
+            place,
             reason: None,
             images: Vec::new(),
             summary: frame.summary,
@@ -119,7 +112,71 @@ impl Answer {
             notes,
             more,
             rest: frame.rest,
+            added,
         }
+    }
+
+    /// The answer of a plan for these images, of which it lists those that `is_listed` chooses. It
+    /// is whole, whatever its size.
+    #[must_use]
+    pub fn of_plan<'a>(
+        records: impl Iterator<Item = &'a ImageRecord>,
+        is_listed: impl Fn(&ImageRecord) -> bool,
+        notes: Vec<String>,
+        place: Place,
+        added: Added,
+    ) -> Self {
+        let mut images = Vec::new();
+        let mut summary = Counts::new();
+        let mut public = Vec::new();
+        for record in records {
+            let outcome = record.outcome;
+            *summary.entry(outcome.as_str()).or_default() += 1;
+            if record.public_without_directives {
+                public.push(record.id);
+            }
+            if is_listed(record) {
+                let json = entry_json(record, usize::MAX);
+                images.push(ListedImage { outcome, json });
+            }
+        }
+        let frame = Frame {
+            trigger: Trigger::Request,
+            dry_run: true,
+            summary,
+            public_without_directives: (&public, public.len()),
+            notes: (notes, 0),
+            rest: None,
+        };
+        let mut answer = Self::framed(frame, place, added);
+        answer.images = images;
+        answer
+    }
+}
+
+impl Answer {
+    /// The answer to an event that concerns nothing here.
+    #[must_use]
+    pub fn ignored(reason: &str, dry_run: bool) -> Self {
+        Self {
+            trigger: Trigger::Ignored.as_str(),
+            dry_run,
+            place: (),
+            reason: Some(shortened(reason, TEXT_BYTES_MAX).into_owned()),
+            images: Vec::new(),
+            summary: Counts::new(),
+            not_listed: Counts::new(),
+            public_without_directives: Vec::new(),
+            notes: Vec::new(),
+            more: BTreeMap::new(),
+            rest: None,
+            added: (),
+        }
+    }
+
+    /// An answer without its list of images.
+    pub(super) fn without_images(frame: Frame<'_>) -> Self {
+        Self::framed(frame, (), ())
     }
 
     /// The room for the list of images, whatever it will lack.
@@ -216,8 +273,7 @@ impl Serialize for Continue {
 }
 
 /// The JSON of an image's record, cut to so many bytes.
-#[must_use]
-pub fn entry_json(record: &ImageRecord, bytes_max: usize) -> String {
+pub(crate) fn entry_json(record: &ImageRecord, bytes_max: usize) -> String {
     entry(record, bytes_max).to_json()
 }
 

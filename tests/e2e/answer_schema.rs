@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::world::*;
+use crate::{schema::Schema, world::*};
 
 /// The edits that make another answer of an answer, by place. All others make none. `*` stands for
 /// any item of a list, which is else named by its outcome, attribute or code.
@@ -399,7 +399,7 @@ fn row(edited: &Edited) -> Option<&'static str> {
 
 #[test]
 fn the_schema_refuses_what_differs_from_an_answer_in_one_place() {
-    let schema = AnswerSchema::compile(json_file(AnswerSchema::PATH)).unwrap();
+    let schema = Schema::of_file(ANSWER_SCHEMA);
     let answers = answers();
     let mut wrong = Vec::new();
     let mut stale: BTreeSet<&str> = TAKEN
@@ -448,7 +448,7 @@ fn keywords(schema: &Value) -> Vec<String> {
 
 #[test]
 fn no_keyword_of_the_schema_can_go_unnoticed() {
-    let schema = json_file(AnswerSchema::PATH);
+    let schema = json_file(ANSWER_SCHEMA);
     let answers = answers();
     let (mut taken, mut refused) = (answers.clone(), wrong());
     for edited in edited(&answers) {
@@ -469,7 +469,7 @@ fn no_keyword_of_the_schema_can_go_unnoticed() {
             _ => unreachable!(),
         }
         // What is no schema any more is noticed.
-        let Ok(less) = AnswerSchema::compile(less) else {
+        let Ok(less) = Schema::compile(ANSWER_SCHEMA, less) else {
             continue;
         };
         let takes = |answer| less.check(answer).is_ok();

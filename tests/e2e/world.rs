@@ -17,6 +17,8 @@ pub use ec2_emulator::{Config, Emulator, Fault, FaultKind, Image};
 use serde_json::Value;
 use tiny_http::{Header, Method, Response, Server};
 
+use crate::schema::Schema;
+
 /// The image that most tests and events are about.
 pub const IMAGE: &str = "ami-0123456789abcdef0";
 /// The account that owns the images.
@@ -429,45 +431,19 @@ impl Function {
     }
 }
 
-/// The JSON Schema of answers, compiled.
-pub struct AnswerSchema {
-    schemas: boon::Schemas,
-    root: boon::SchemaIndex,
-}
-
-impl AnswerSchema {
-    /// Where the schema is.
-    pub const PATH: &str = "deploy/answer.schema.json";
-
-    /// Compiles this version of it.
-    pub fn compile(schema: Value) -> Result<Self, Box<boon::CompileError>> {
-        let mut schemas = boon::Schemas::new();
-        let mut compiler = boon::Compiler::new();
-        compiler.add_resource(Self::PATH, schema)?;
-        let root = compiler.compile(Self::PATH, &mut schemas)?;
-        Ok(Self { schemas, root })
-    }
-
-    /// Whether it takes the answer; else what is wrong with it, and where.
-    pub fn check(&self, answer: &Value) -> Result<(), String> {
-        let checked = self.schemas.validate(answer, self.root);
-        checked.map_err(|error| format!("{error:#}"))
-    }
-}
+/// The schema of answers.
+pub const ANSWER_SCHEMA: &str = "deploy/answer.schema.json";
 
 /// Asserts that what the function answered is as the schema says; also the answer that is the
 /// message of `ImagesFailed`.
 fn check_schema(answered: &Answered) {
-    static SCHEMA: LazyLock<AnswerSchema> =
-        LazyLock::new(|| AnswerSchema::compile(json_file(AnswerSchema::PATH)).unwrap());
+    static SCHEMA: LazyLock<Schema> = LazyLock::new(|| Schema::of_file(ANSWER_SCHEMA));
     let answer = match answered {
         Ok(answer) => answer.clone(),
         Err(failed) if failed.error_type == "ImagesFailed" => failed.answer(),
         Err(_) => return,
     };
-    if let Err(wrong) = SCHEMA.check(&answer) {
-        panic!("{} does not take {answer:#}\n{wrong}", AnswerSchema::PATH);
-    }
+    SCHEMA.assert_takes(&answer);
 }
 
 /// A JSON file of this repository.

@@ -24,7 +24,7 @@ pub struct Ec2Client<Access> {
 /// A client without any call that changes something.
 ///
 /// ```compile_fail
-/// # use ami_warden::{act::ports::Ec2Write, aws::{Ec2Client, ReadOnly}};
+/// # use ami_warden::{Ec2Write, aws::{Ec2Client, ReadOnly}};
 /// fn changes_images<E: Ec2Write>() {}
 /// changes_images::<Ec2Client<ReadOnly>>();
 /// ```
@@ -32,7 +32,7 @@ pub struct Ec2Client<Access> {
 /// The same compiles with [`ReadWrite`], so the missing call stops the compiler:
 ///
 /// ```
-/// # use ami_warden::{act::ports::Ec2Write, aws::{Ec2Client, ReadWrite}};
+/// # use ami_warden::{Ec2Write, aws::{Ec2Client, ReadWrite}};
 /// fn changes_images<E: Ec2Write>() {}
 /// changes_images::<Ec2Client<ReadWrite>>();
 /// ```
