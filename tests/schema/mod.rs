@@ -20,7 +20,7 @@ impl Schema {
     }
 
     /// Compiles another version of it.
-    pub fn compile(path: &str, schema: Value) -> Result<Self, boon::CompileError> {
+    pub fn compile(path: &str, schema: Value) -> Result<Self, Box<boon::CompileError>> {
         let mut schemas = boon::Schemas::new();
         let mut compiler = boon::Compiler::new();
         compiler.add_resource(path, schema)?;
