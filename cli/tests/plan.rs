@@ -292,6 +292,17 @@ fn in_a_pipe_it_is_the_answer_of_a_dry_run() {
         answer["Summary"],
         json!({ "planned": 2, "refused": 1, "deferred": 1, "skipped": 2, "unchanged": 1 })
     );
+    let listed: Vec<&Value> = answer["Images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| &entry["Outcome"])
+        .collect();
+    assert_eq!(
+        listed,
+        ["refused", "deferred", "planned", "planned"],
+        "as in a sweep, neither skipped nor unchanged images"
+    );
     let entry = answer["Images"]
         .as_array()
         .unwrap()
@@ -1005,6 +1016,20 @@ fn the_schema_refuses_what_differs_from_a_plan_in_one_place() {
             .unwrap_or_else(|| panic!("no {pointer}: {answer:#}")) = value;
         if SCHEMA.check(&other).is_ok() {
             wrong.push(format!("{pointer} changed"));
+        }
+    }
+    for (usage, is_taken) in [
+        (json!({ "State": "pending" }), true),
+        (json!({ "State": "pending", "Reason": "No." }), false),
+        (json!({ "State": "pending", "Accounts": [] }), false),
+        (json!({ "State": "unknown", "Reason": "No." }), true),
+        (json!({ "State": "unknown" }), false),
+    ] {
+        let mut other = answer.clone();
+        other["Usage"][0] = usage.clone();
+        other["Usage"][0]["ImageId"] = json!(SHARED);
+        if SCHEMA.check(&other).is_ok() != is_taken {
+            wrong.push(usage.to_string());
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?} {answer:#}");
