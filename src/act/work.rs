@@ -169,7 +169,9 @@ impl<'a> Work<'a> {
     pub(super) fn removed(&self) -> LaunchPermissions {
         let mut removed = LaunchPermissions::new();
         for made in &self.record.changes {
-            if let Change::LaunchPermission(change) = &made.change {
+            if let (Change::LaunchPermission(change), Effect::Done { .. }) =
+                (&made.change, &made.effect)
+            {
                 removed.extend(change.remove.iter().cloned());
             }
         }

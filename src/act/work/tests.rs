@@ -3,8 +3,8 @@
 use std::{cell::RefCell, time::Duration};
 
 use ami_warden_core::{
-    CopyPermissionChange, DeprecationTime, ImageState, ImdsSupport, LaunchPermissionChange,
-    PolicyFault,
+    CopyPermissionChange, DeprecationTime, Direction, ImageState, ImdsSupport,
+    LaunchPermissionChange, PolicyFault,
     testing::{accounts, grantees, image},
 };
 use tokio::time::Instant;
@@ -173,6 +173,74 @@ fn a_change_that_ec2_took_twice_is_one_change() {
             ]
         );
     });
+}
+
+#[test]
+fn a_change_that_was_undone_in_between_is_recorded_again() {
+    let copy = |snapshot: &str, direction, list: &str| {
+        Change::CopyPermission(CopyPermissionChange {
+            snapshot: snapshot.into(),
+            direction,
+            accounts: accounts(list),
+        })
+    };
+    let (add, remove) = (Direction::Add, Direction::Remove);
+    for (first, between, recorded) in [
+        (launch(A, B, ""), launch(&format!("{A} {B}"), "", B), 3),
+        (launch(A, "", A), launch("", A, ""), 3),
+        (launch(A, B, ""), launch(A, C, ""), 2),
+        (launch(A, B, ""), description("d"), 2),
+        (description("d"), description("other"), 3),
+        (copy("snap-1", add, A), copy("snap-1", remove, A), 3),
+        (copy("snap-1", add, A), copy("snap-1", remove, B), 2),
+        (copy("snap-1", add, A), copy("snap-1", add, A), 1),
+        (copy("snap-1", add, A), copy("snap-2", remove, A), 2),
+    ] {
+        with_attempts(|attempts| {
+            let mut work = work(attempts);
+            for change in [&first, &between, &first] {
+                work.done(change.clone());
+            }
+            let changes = &work.record.changes;
+            assert_eq!(changes.len(), recorded, "{first:?} {between:?}");
+        });
+    }
+}
+
+#[test]
+fn the_removals_of_a_run_are_those_that_were_made() {
+    with_attempts(|attempts| {
+        let mut work = work(attempts);
+        work.done(description("d"));
+        work.done(launch(&format!("{A} {B}"), C, A));
+        work.done(launch(&format!("{B} {C}"), "", B));
+        work.record.changes.push(ChangeRecord {
+            change: launch(C, "", C),
+            effect: Effect::DryRun { permitted: true },
+        });
+        assert_eq!(work.removed(), grantees(&format!("{A} {B}")));
+    });
+}
+
+#[test]
+fn a_rejection_is_forgotten_when_nobody_wants_the_change_any_more() {
+    let change = launch(A, B, A);
+    let removals = launch(A, "", A);
+    for (rejected, wanted, kept) in [
+        (&change, vec![description("d"), change.clone()], 1),
+        (&removals, vec![change.clone()], 1),
+        (&removals, vec![removals.clone()], 1),
+        (&change, vec![removals.clone()], 0),
+        (&change, vec![description("d")], 0),
+        (&change, vec![], 0),
+    ] {
+        with_attempts(|attempts| {
+            let mut work = work(attempts);
+            work.reject(rejected.clone(), &refused("InvalidParameterValue"));
+            work.forget_withdrawn(&wanted);
+            assert_eq!(work.rejections().len(), kept, "{rejected:?} {wanted:?}");
+        });
+    }
 }
 
 #[test]
