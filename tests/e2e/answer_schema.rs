@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::{schema::Schema, world::*};
+use crate::world::{schema::Schema, *};
 
 /// The edits that make another answer of an answer, by place. All others make none. `*` stands for
 /// any item of a list, which is else named by its outcome, attribute or code.

@@ -22,8 +22,6 @@ mod order;
 mod order_of_events;
 mod policy;
 mod recipients;
-#[path = "../schema/mod.rs"]
-mod schema;
 mod security;
 mod settings;
 mod sweep;

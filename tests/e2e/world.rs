@@ -17,7 +17,10 @@ pub use ec2_emulator::{Config, Emulator, Fault, FaultKind, Image};
 use serde_json::Value;
 use tiny_http::{Header, Method, Response, Server};
 
-use crate::schema::Schema;
+#[path = "../schema/mod.rs"]
+pub mod schema;
+
+use schema::Schema;
 
 /// The image that most tests and events are about.
 pub const IMAGE: &str = "ami-0123456789abcdef0";
