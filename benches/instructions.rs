@@ -143,7 +143,6 @@ fn decide(rounds: u64) {
         let observed = Observed {
             image,
             launch_permissions: &permissions,
-            removed_before: &LaunchPermissions::new(),
             copy_permissions: &copy_permissions,
             facts: &facts,
         };

@@ -29,7 +29,6 @@
 //! let observed = Observed {
 //!     image: &image,
 //!     launch_permissions: &LaunchPermissions::from(["all".parse()?]),
-//!     removed_before: &LaunchPermissions::new(),
 //!     copy_permissions: &Default::default(),
 //!     facts: &ShareFacts::default(),
 //! };

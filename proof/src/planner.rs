@@ -180,7 +180,6 @@ fn decide(image: &Image, directives: &Directives, launch: Grantees) -> Option<Ca
     let observed = Observed {
         image,
         launch_permissions: &grantees(launch),
-        removed_before: &LaunchPermissions::new(),
         copy_permissions: &BTreeMap::new(),
         facts: &ShareFacts::default(),
     };

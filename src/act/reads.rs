@@ -41,16 +41,10 @@ impl Permissions {
     }
 
     /// Everything that a plan of the image rests on.
-    pub(super) fn observed<'a>(
-        &'a self,
-        image: &'a Image,
-        removed_before: &'a LaunchPermissions,
-        facts: &'a ShareFacts,
-    ) -> Observed<'a> {
+    pub(super) fn observed<'a>(&'a self, image: &'a Image, facts: &'a ShareFacts) -> Observed<'a> {
         Observed {
             image,
             launch_permissions: self.launch.as_ref().unwrap_or(&NOBODY),
-            removed_before,
             copy_permissions: &self.copy,
             facts,
         }

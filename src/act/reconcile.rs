@@ -127,7 +127,6 @@ struct Basis<'a> {
     wish: Wish<'a>,
     directives: &'a Directives,
     rulebook: &'a Rc<Rulebook>,
-    removed_before: &'a LaunchPermissions,
 }
 
 /// The end of one pass over an image.
@@ -180,8 +179,7 @@ impl<E: Ec2, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                 return Ok(self.explained(record, image, &directives, None));
             }
         };
-        let nobody = LaunchPermissions::new();
-        let observed = permissions.observed(image, &nobody, &facts);
+        let observed = permissions.observed(image, &facts);
         let plan = plan(&observed, &directives, &rulebook.guardrails, (self.clock)());
         let mut record = ImageRecord::new(image.id, Outcome::Unchanged);
         for change in plan.changes {
@@ -330,7 +328,6 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
                 wish,
                 directives: &directives,
                 rulebook: &rulebook,
-                removed_before: &work.removed(),
             };
             let (pass, launch) = self.pass(&basis, &mut work).await;
             let again = match pass {
@@ -479,7 +476,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
             return Vec::new();
         }
         let facts = ShareFacts::default();
-        let observed = permissions.observed(&basis.fresh.image, basis.removed_before, &facts);
+        let observed = permissions.observed(&basis.fresh.image, &facts);
         plan_removals(&observed, basis.directives, &basis.rulebook.guardrails).changes
     }
 
@@ -501,8 +498,7 @@ impl<E: Ec2Write, K: Keys, P: Parameters> Reconciler<'_, E, K, P> {
         if let (Some(obeyed), Some(launch)) = (work.obeyed.take(), &permissions.launch) {
             work.confirm(&work.compare(launch), obeyed == *directives);
         }
-        let removed_before = work.removed();
-        let observed = permissions.observed(&fresh.image, &removed_before, facts);
+        let observed = permissions.observed(&fresh.image, facts);
         let plan = plan(&observed, directives, &rulebook.guardrails, (self.clock)());
         work.forget_withdrawn(&plan.changes);
         work.record.notes.retain(|note| note != NOBODY_LET_IN_NOTE);

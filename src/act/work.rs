@@ -165,19 +165,6 @@ impl<'a> Work<'a> {
         self.rejected.push((change, refusal));
     }
 
-    /// The grantees that this run removed from the image.
-    pub(super) fn removed(&self) -> LaunchPermissions {
-        let mut removed = LaunchPermissions::new();
-        for made in &self.record.changes {
-            if let (Change::LaunchPermission(change), Effect::Done { .. }) =
-                (&made.change, &made.effect)
-            {
-                removed.extend(change.remove.iter().cloned());
-            }
-        }
-        removed
-    }
-
     fn is_rejected(&self, change: &Change) -> bool {
         self.rejected.iter().any(|(rejected, _)| rejected == change)
     }

@@ -2,14 +2,11 @@
 //! that nothing was written.
 
 use chrono::{Duration, Utc};
-use ec2_emulator::{
-    Act, BlockDevice, BlockPublicAccess, CallMatch, ScanResults, Snapshot, Trigger,
-};
+use ec2_emulator::{Act, BlockDevice, BlockPublicAccess, ScanResults, Snapshot};
 use serde_json::json;
 
 use crate::world::*;
 
-const CAROL: &str = "333344445555";
 const SECOND: &str = "snap-0fedcba9876543210";
 
 /// Looks at the image and asserts these refusals as `(code, resource)`, that nothing was written,
@@ -563,33 +560,6 @@ fn check_removals(most: &str, value: &str, before: &[&str], refused: bool, after
         entry["Outcome"],
         if writes == 1 { "applied" } else { "refused" }
     );
-}
-
-#[test]
-fn removals_of_all_rounds_of_a_run_count_together() {
-    let mut function = World::new()
-        .permissive()
-        .setting("MAX_REMOVALS", "1")
-        .image(share("= 444455556666").granted(ALICE).granted(BOB))
-        .start();
-    // Somebody lets one more account in, behind the back of the tag.
-    let write = CallMatch::new("ModifyImageAttribute");
-    function.emulator.trigger(Trigger::after(
-        write,
-        [Act::SetLaunchPermissions {
-            image_id: IMAGE.into(),
-            to: [ALICE, CAROL]
-                .map(|grantee| grantee.parse().unwrap())
-                .into(),
-        }],
-    ));
-    let entry = function.look();
-    assert_eq!(
-        entry["Refusals"][0]["Code"], "too-many-removals",
-        "{entry:#}"
-    );
-    assert_eq!(function.grantees(IMAGE), [CAROL, ALICE]);
-    assert_eq!(function.emulator.writes().len(), 1);
 }
 
 #[test]

@@ -85,19 +85,19 @@ impl Guardrails {
         grounds
     }
 
-    /// The ground against these removals of launch permissions, after those that were made before.
+    /// The ground against this many removals of launch permissions.
     pub(super) fn against_removals(
         &self,
-        observed: &Observed<'_>,
+        image: &Image,
         removed: &LaunchPermissions,
     ) -> Option<Ground> {
         let limit = self.max_removals?;
-        let count = observed.removed_before.union(removed).count();
-        if removed.is_empty() || count <= limit {
+        let count = removed.len();
+        if count <= limit {
             return None;
         }
         Some(Ground::TooManyRemovals {
-            image: observed.image.id,
+            image: image.id,
             count,
             limit,
         })

@@ -73,7 +73,7 @@ impl Decision {
         let difference = Difference::between(wish, current, &image.owner);
         Self {
             against_additions: guardrails.against_launching(observed, &difference.add),
-            against_removals: guardrails.against_removals(observed, &difference.remove),
+            against_removals: guardrails.against_removals(image, &difference.remove),
             difference,
         }
     }
@@ -106,7 +106,7 @@ impl Decision {
         let current = observed.launch_permissions;
         let Difference { add, remove, exact } = Difference::between(wish, current, &image.owner);
         let waits = exact && !add.is_empty();
-        if waits || guardrails.against_removals(observed, &remove).is_some() {
+        if waits || guardrails.against_removals(image, &remove).is_some() {
             return None;
         }
         LaunchPermissionChange::new(current, LaunchPermissions::new(), remove, exact)

@@ -15,8 +15,6 @@ pub struct Observed<'a> {
     pub image: &'a Image,
     /// Who may launch it. Empty is right only without a launch-permission directive.
     pub launch_permissions: &'a LaunchPermissions,
-    /// Grantees that this run removed from it already. They count for the most removals.
-    pub removed_before: &'a LaunchPermissions,
     /// Who may copy it, by snapshot. A snapshot that is missing is left alone; all may be missing
     /// only without a copy-permission directive.
     pub copy_permissions: &'a BTreeMap<String, CopyPermissions>,

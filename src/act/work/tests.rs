@@ -208,21 +208,6 @@ fn a_change_that_was_undone_in_between_is_recorded_again() {
 }
 
 #[test]
-fn the_removals_of_a_run_are_those_that_were_made() {
-    with_attempts(|attempts| {
-        let mut work = work(attempts);
-        work.done(description("d"));
-        work.done(launch(&format!("{A} {B}"), C, A));
-        work.done(launch(&format!("{B} {C}"), "", B));
-        work.record.changes.push(ChangeRecord {
-            change: launch(C, "", C),
-            effect: Effect::DryRun { permitted: true },
-        });
-        assert_eq!(work.removed(), grantees(&format!("{A} {B}")));
-    });
-}
-
-#[test]
 fn a_rejection_is_forgotten_when_nobody_wants_the_change_any_more() {
     let change = launch(A, B, A);
     let removals = launch(A, "", A);

@@ -191,30 +191,6 @@ fn too_many_removals_refuse_the_removals_and_no_addition() {
 }
 
 #[test]
-fn removals_of_earlier_rounds_of_the_run_count_and_the_same_one_counts_once() {
-    let guardrails = Guardrails {
-        max_removals: Some(2),
-        ..allow_all()
-    };
-    let directives = share("-222233334444 444455556666");
-    for (before, codes_expected) in [
-        ("", vec![]),
-        ("222233334444 all", vec![]),
-        ("333344445555", vec![]),
-        ("333344445555 all", vec!["too-many-removals"]),
-    ] {
-        let mut world = World::of(image()).launched_by("222233334444");
-        world.removed_before = grantees(before);
-        let plan = world.plan(&directives, &guardrails);
-        assert_eq!(codes(&plan), codes_expected, "{before}");
-    }
-    let mut world = World::of(image());
-    world.removed_before = grantees("333344445555 222233334444 all");
-    let plan = world.plan(&directives, &guardrails);
-    assert!(plan.refusals.is_empty(), "nothing is removed any more");
-}
-
-#[test]
 fn a_grantee_with_access_needs_no_permission_to_keep_it() {
     let plan = planned(
         "= 444455556666 all",

@@ -106,7 +106,6 @@ fn deprecate(image: &Image, value: &str) -> Directives {
 struct World {
     image: Image,
     launch: LaunchPermissions,
-    removed_before: LaunchPermissions,
     copy: BTreeMap<String, CopyPermissions>,
     facts: ShareFacts,
 }
@@ -122,7 +121,6 @@ impl World {
         Self {
             image,
             launch,
-            removed_before: LaunchPermissions::new(),
             copy,
             facts: facts(&[]),
         }
@@ -148,7 +146,6 @@ impl World {
         Observed {
             image: &self.image,
             launch_permissions: &self.launch,
-            removed_before: &self.removed_before,
             copy_permissions: &self.copy,
             facts: &self.facts,
         }

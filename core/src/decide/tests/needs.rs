@@ -138,7 +138,6 @@ fn keys_are_needed_only_with_the_setting_and_if_somebody_would_be_let_in() {
             launch,
             copy,
             facts,
-            ..
         } = world;
         keys_needed(image, wish, &guardrails, launch, copy, facts)
     };
