@@ -277,3 +277,40 @@ async fn an_image_is_as_old_as_the_try_that_was_answered() {
     assert_eq!(fresh.read_at.elapsed(), Duration::from_secs(1));
     assert!(fresh.read_at > start);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_later_read_that_falls_behind_the_promise_is_repeated_for_ten_seconds() {
+    let tagged =
+        |value: &str| numbered(0, ImageState::Available).tag("ami-warden:description", value);
+    let fresh = |value: &str| Fresh {
+        image: Box::new(tagged(value)),
+        read_at: Instant::now(),
+    };
+    let promised = description("new");
+    for (lag, shown) in [(0.0, "new"), (4.0, "new"), (9.9, "new"), (60.0, "old")] {
+        let start = Instant::now();
+        let ec2 = Script::new(move |_, state| {
+            let value = if since(start) < lag { "old" } else { "new" };
+            state.put(tagged(value));
+            Ok(NOW)
+        });
+        let retry = Retry::until(start + HOUR);
+        let observer = Observer {
+            ec2: &ec2,
+            retry: &retry,
+            scope: SCOPE,
+        };
+        let nothing = observer.promised_until(&fresh("new"), &Promised::Nothing);
+        assert_eq!(nothing, None);
+        assert_eq!(observer.promised_until(&fresh("old"), &promised), None);
+        let until = observer.promised_until(&fresh("new"), &promised).unwrap();
+        assert_eq!(until, start + Duration::from_secs(10));
+        let attempts = retry.attempts();
+        let again = observer.again_as_promised(id(0), &promised, until, &attempts);
+        let Seen::Image(seen) = again.await else {
+            panic!("there is no image");
+        };
+        assert_eq!(seen.image.tags["ami-warden:description"], shown, "{lag}");
+        assert!(start.elapsed() <= Duration::from_secs(10), "{lag}");
+    }
+}
