@@ -1044,3 +1044,23 @@ async fn a_write_waits_for_the_pace_of_its_operation_unless_it_has_its_slot_alre
     ));
     assert_eq!(work.slot, None);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_asks_again_while_the_image_is_not_ready_and_takes_any_other_no_for_an_answer() {
+    for (code, asked, outcome) in [
+        ("InvalidAMIID.Unavailable", 2, Outcome::Planned),
+        ("UnauthorizedOperation", 1, Outcome::Failed),
+        ("InternalError", 8, Outcome::Failed),
+    ] {
+        let ec2 = script(&[("description", "new")], "", |call, state| {
+            let fails = state.count("ask") == 1 || code == "InternalError";
+            if call.starts_with("ask") && fails {
+                return Err(error(code));
+            }
+            Ok(NOW)
+        });
+        let record = record(&ec2, DRY).await;
+        assert_eq!(record.outcome, outcome, "{code}");
+        assert_eq!(ec2.state.borrow().count("ask"), asked, "{code}");
+    }
+}
