@@ -6,8 +6,9 @@
 use std::process::ExitCode;
 
 use ami_warden::{
-    LogSettings, Settings, Warden, aws::Clients, aws::ReadWrite, lambda::Payload,
-    lambda::body_as_string, lambda::handle,
+    LogSettings, Settings, Warden,
+    aws::{Clients, ReadWrite},
+    lambda::{Payload, body_as_string, handle},
 };
 use lambda_runtime::{
     LambdaEvent, Runtime, layers::TracingLayer, service_fn, tower::util::MapRequestLayer,

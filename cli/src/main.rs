@@ -32,7 +32,7 @@ use std::{
     process::ExitCode,
 };
 
-use ami_warden::{aws::Choice, aws::Clients, aws::ReadOnly, aws::profiles};
+use ami_warden::aws::{Choice, Clients, ReadOnly, profiles};
 
 use crate::{
     failure::Failure,

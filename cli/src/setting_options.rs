@@ -3,8 +3,10 @@
 use std::{collections::BTreeMap, fmt};
 
 use ami_warden::{
-    Settings, settings::ALL, settings::ALLOWED_GRANTEES, settings::ALLOWED_GRANTEES_PARAMETER,
-    settings::DRY_RUN, settings::Setting, settings::SettingsError,
+    Settings,
+    settings::{
+        ALL, ALLOWED_GRANTEES, ALLOWED_GRANTEES_PARAMETER, DRY_RUN, Setting, SettingsError,
+    },
 };
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 

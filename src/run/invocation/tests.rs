@@ -333,19 +333,29 @@ fn untagged(ec2: &Script<'_>, numbers: impl IntoIterator<Item = usize>) {
     ec2.state.borrow_mut().edit(|image| image.tags.clear());
 }
 
+/// Rules that ask for the description "old", and from the first write of it on for "new"; each
+/// write takes so long.
+fn changing_rules(store: &Store, old_takes: Duration, new_takes: Duration) -> Script<'_> {
+    store.put(RULES, rules("old"));
+    Script::new(move |call, _| {
+        Ok(match call {
+            "description old" => {
+                store.put(RULES, rules("new"));
+                old_takes
+            }
+            "description new" => new_takes,
+            _ => NOW,
+        })
+    })
+}
+
 const POLICY: [(&str, &str); 1] = [("POLICY_PATH", POLICY_PATH)];
 
 #[tokio::test(start_paused = true)]
 async fn images_that_an_older_policy_wrote_are_looked_at_once_more() {
     for event in [look_at([1, 2]), json!({ "Sweep": {} })] {
         let store = Store::default();
-        store.put(RULES, rules("old"));
-        let ec2 = Script::new(|call, _| {
-            if call == "description old" {
-                store.put(RULES, rules("new"));
-            }
-            Ok(NOW)
-        });
+        let ec2 = changing_rules(&store, NOW, NOW);
         untagged(&ec2, [1, 2]);
         let warden = warden(ec2, &store, &POLICY);
         let answer = answer(&warden, &event, 300).await;
@@ -362,14 +372,7 @@ async fn images_that_an_older_policy_wrote_are_looked_at_once_more() {
 async fn images_that_are_to_be_looked_at_once_more_travel_where_the_time_is_up() {
     for event in [look_at([1, 2]), json!({ "Sweep": {} })] {
         let store = Store::default();
-        store.put(RULES, rules("old"));
-        let ec2 = Script::new(|call, _| {
-            if call == "description old" {
-                store.put(RULES, rules("new"));
-            }
-            let takes = if call == "description old" { 4 } else { 0 };
-            Ok(Duration::from_secs(takes))
-        });
+        let ec2 = changing_rules(&store, Duration::from_secs(4), NOW);
         untagged(&ec2, [1, 2]);
         let warden = warden(ec2, &store, &POLICY);
         let answers = chain(&warden, event, 5).await;
@@ -382,14 +385,7 @@ async fn images_that_are_to_be_looked_at_once_more_travel_where_the_time_is_up()
 #[tokio::test(start_paused = true)]
 async fn what_is_left_of_a_look_once_more_travels_too() {
     let store = Store::default();
-    store.put(RULES, rules("old"));
-    let ec2 = Script::new(|call, _| {
-        if call == "description old" {
-            store.put(RULES, rules("new"));
-        }
-        let takes = if call == "description new" { 900 } else { 0 };
-        Ok(Duration::from_millis(takes))
-    });
+    let ec2 = changing_rules(&store, NOW, Duration::from_millis(900));
     untagged(&ec2, 0..600);
     let warden = warden(ec2, &store, &POLICY);
     let answers = chain(&warden, look_at(0..600), LINK).await;
@@ -457,13 +453,7 @@ async fn one_image_follows_a_new_policy_at_once_and_several_after_all_of_them() 
         (vec![1, 2], json!([["old"], ["new"], ["old"], ["new"]])),
     ] {
         let store = Store::default();
-        store.put(RULES, rules("old"));
-        let ec2 = Script::new(|call, _| {
-            if call == "description old" {
-                store.put(RULES, rules("new"));
-            }
-            Ok(NOW)
-        });
+        let ec2 = changing_rules(&store, NOW, NOW);
         untagged(&ec2, [1, 2]);
         let answer = answer(&warden(ec2, &store, &POLICY), &look_at(images), 300).await;
         let mut changes = Vec::new();
